@@ -1,0 +1,289 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from contracts import BijectorContract, passes, randomize
+from tensorflow_probability import bijectors as tfb
+from tensorflow_probability import distributions as tfd
+
+import tfdgm
+from tfdgm.bijectors import ActNorm, AffineCoupling, Chain, Invert, MaskedAutoregressive, Permute, ScaledSigmoid
+from tfdgm.layers import bounded_log_scale
+from tfdgm.networks import MADE, DenseNetwork
+from tfdgm.tasks import bijector_checks, density_checks
+
+
+class TestActNorm(BijectorContract):
+    def make(self, dtype):
+        return randomize(ActNorm(self.size, dtype=dtype))
+
+    def test_adapt_gives_mean_0_and_variance_1(self):
+        x = np.random.default_rng(0).normal(size=(500, 4)) * [1, 1e-3, 1e3, 5] + [0, 1, -1e4, 1e-3]
+        bijector = ActNorm(4, dtype="float64")
+        bijector.adapt(tf.constant(x))
+        z = bijector.inverse(tf.constant(x)).numpy()
+        np.testing.assert_allclose(z.mean(axis=0), 0, atol=1e-9)
+        np.testing.assert_allclose(z.std(axis=0), 1, rtol=1e-9)
+
+    def test_adapt_leaves_the_scale_of_a_constant_dimension(self):
+        x = np.stack([np.full(20, 7.1), np.zeros(20), np.arange(20.0), np.full(20, -3e5)], axis=1).astype("float32")
+        bijector = ActNorm(4)
+        bijector.adapt(tf.constant(x))
+        z, log_det = bijector.inverse_and_log_det(tf.constant(x))
+        assert np.isfinite(z).all()
+        np.testing.assert_allclose(log_det, -np.log(np.arange(20.0).std()), rtol=1e-6)
+
+    def test_nothing_adapts_inside_a_call(self):
+        bijector = ActNorm(4)
+        bijector.inverse(tf.constant(np.full((3, 4), 9.0, "float32")))
+        np.testing.assert_array_equal(bijector.shift_and_log_scale.b, np.zeros(4))
+
+    def test_not_trainable(self):
+        layer = ActNorm(4, trainable=False).shift_and_log_scale
+        assert layer.trainable_weights == [] and len(layer.weights) == 2
+
+
+class TestMaskedAutoregressive(BijectorContract):
+    def make(self, dtype):
+        return randomize(MaskedAutoregressive(MADE((self.size,), params_size=2, hidden_units=(16, 16), dtype=dtype)))
+
+    def test_formula_by_hand(self):
+        # One hidden unit and two dimensions: m_1, r_1 are biases; m_2, r_2 = W relu(w x_1 + b) + bias.
+        network = MADE((2,), params_size=2, hidden_units=(1,), dtype="float64")
+        hidden, out = network.hidden[0], network.out
+        hidden.kernel.assign([[0.5], [9.0]])  # The second input is cut off.
+        hidden.bias.assign([0.1])
+        out.kernel.assign([[9.0, 9.0, 2.0, -3.0]])
+        out.bias.assign([0.3, 0.2, 0.4, 0.6])
+        z, log_det = MaskedAutoregressive(network).inverse_and_log_det(tf.constant([[1.0, 2.0]], tf.float64))
+        h = 0.5 * 1.0 + 0.1
+        a_1, r_2 = 0.2 / (1 + 0.2 / 7), -3 * h + 0.6
+        a_2 = r_2 / (1 + abs(r_2) / 7)
+        expected = [(1.0 - 0.3) * np.exp(-a_1), (2.0 - (2 * h + 0.4)) * np.exp(-a_2)]
+        np.testing.assert_allclose(z[0], expected, rtol=1e-13)
+        np.testing.assert_allclose(log_det[0], -a_1 - a_2, rtol=1e-13)
+
+    def test_equals_stock_tfp_run_with_our_network(self):
+        bijector = self.make("float64")
+
+        def shift_and_log_scale(x):
+            params = bijector.network(x)
+            return params[..., 0], bounded_log_scale(params[..., 1])
+
+        stock = tfb.MaskedAutoregressiveFlow(shift_and_log_scale)
+        x, z = (tf.constant(rows) for rows in (self.ordinary_x("float64"), self.rows_of_z("float64")))
+        ours_z, log_det = bijector.inverse_and_log_det(x)
+        np.testing.assert_allclose(ours_z, stock.inverse(tf.identity(x)), rtol=1e-12)
+        np.testing.assert_allclose(log_det, stock.inverse_log_det_jacobian(tf.identity(x), event_ndims=1), rtol=1e-12)
+        ours_x, log_det = bijector.forward_and_log_det(z)
+        np.testing.assert_allclose(ours_x, stock.forward(tf.identity(z)), rtol=1e-11, atol=1e-12)
+        np.testing.assert_allclose(log_det, stock.forward_log_det_jacobian(tf.identity(z), event_ndims=1), rtol=1e-11)
+
+    def test_params_size_is_checked(self):
+        with pytest.raises(ValueError, match=r"params_size=2.*Received: 3"):
+            MaskedAutoregressive(MADE((2,), params_size=3, hidden_units=(4,)))
+
+
+class TestMaskedAutoregressiveWithCondition(BijectorContract):
+    condition_shape = (3,)
+
+    def make(self, dtype):
+        network = MADE((self.size,), params_size=2, hidden_units=(16,), condition_shape=(3,), input_order="random", dtype=dtype)
+        return randomize(MaskedAutoregressive(network))
+
+    def test_condition_is_used_and_needed(self):
+        bijector, x = self.make("float64"), tf.constant(self.ordinary_x("float64"))
+        one, _ = bijector.inverse_and_log_det(x, np.zeros(3))
+        other, _ = bijector.inverse_and_log_det(x, np.ones(3))
+        assert (np.abs(one - other).max(axis=0) > 1e-3).all()
+        with pytest.raises(ValueError, match=r"needs a `condition` of shape.*\(3,\).*Received: None"):
+            bijector.inverse(x)
+
+    def test_a_condition_for_each_row(self):
+        bijector, x = self.make("float64"), self.ordinary_x("float64")
+        conditions = np.random.default_rng(0).normal(size=(len(x), 3))
+        together, _ = bijector.inverse_and_log_det(tf.constant(x), conditions)
+        for row, condition, expected in zip(x, conditions, together, strict=True):
+            np.testing.assert_allclose(bijector.inverse(tf.constant(row), condition=condition), expected, rtol=1e-12)
+
+
+class TestMaskedAutoregressiveOfOneDimension(BijectorContract):
+    size = 1
+
+    def make(self, dtype):
+        return randomize(MaskedAutoregressive(MADE((1,), params_size=2, hidden_units=(4,), dtype=dtype)))
+
+    # The hidden units see nothing that the one output may see: only the output's bias matters.
+    def test_a_changed_weight_changes_the_score_of_the_same_tensor(self):
+        bijector, x = self.make("float64"), tf.constant([[0.5]], tf.float64)
+        before = bijector.inverse(x)
+        bijector.network.out.bias.assign_add([1.0, 0.0])
+        assert abs(bijector.inverse(x) - before) > 1e-6
+
+
+class TestAffineCoupling(BijectorContract):
+    size = 5
+
+    def make(self, dtype):
+        return randomize(AffineCoupling(DenseNetwork(2, 6, hidden_units=(16,), activation="tanh", dtype=dtype), 2))
+
+    def test_formula_by_hand(self):
+        network = DenseNetwork(1, 2, hidden_units=(1,), dtype="float64")
+        for weight, value in zip(network.weights, ([[2.0]], [0.5], [[3.0, -1.0]], [0.1, 0.2]), strict=True):
+            weight.assign(value)
+        x, log_det = AffineCoupling(network, 1).forward_and_log_det(tf.constant([[1.0, 4.0]], tf.float64))
+        h = 2.5
+        r = -h + 0.2
+        a = r / (1 + abs(r) / 7)
+        np.testing.assert_allclose(x[0], [1.0, 4.0 * np.exp(a) + 3 * h + 0.1], rtol=1e-13)
+        np.testing.assert_allclose(log_det[0], a, rtol=1e-13)
+
+
+class TestAffineCouplingWithCondition(BijectorContract):
+    size = 4
+    condition_shape = (3,)
+
+    def make(self, dtype):
+        network = DenseNetwork(2, 4, hidden_units=(16, 16), residual=True, activation="tanh", condition_shape=(3,), dtype=dtype)
+        return randomize(AffineCoupling(network, 2, condition_shape=(3,)))
+
+
+class TestPermute(BijectorContract):
+    has_weights = False
+
+    def make(self, dtype):
+        return Permute([2, 0, 3, 1], dtype=tf.as_dtype(dtype))
+
+    def test_formula(self):
+        x = Permute([2, 0, 1]).forward(tf.constant([10.0, 11.0, 12.0]))
+        np.testing.assert_array_equal(x, [12.0, 10.0, 11.0])
+
+    def test_not_a_permutation(self):
+        with pytest.raises(ValueError, match="each of 0"):
+            Permute([0, 0, 2])
+
+
+class TestScaledSigmoid(BijectorContract):
+    has_weights = False
+    data_range = (0.0, 17.0)
+    data_values = (0.0, 1e-6, 1e-3, 8.5, 17.0 - 1e-5, 17.0)
+
+    def make(self, dtype):
+        return ScaledSigmoid(17, dtype=tf.as_dtype(dtype))
+
+    def test_range(self):
+        bijector = ScaledSigmoid(17, alpha=0.05)
+        ends = bijector.inverse(tf.constant([0.0, 17.0])).numpy()
+        np.testing.assert_allclose(ends, [np.log(0.05 / 0.95), np.log(0.95 / 0.05)], rtol=1e-5)
+
+    def test_outside_the_range_the_density_is_zero_and_gradients_are_finite(self):
+        x = tf.constant([[8.0, -1e6], [8.0, -1.0], [18.0, 8.0], [1e6, 8.0], [8.0, 8.0]])
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            z, log_det = ScaledSigmoid(17).inverse_and_log_det(x)
+            total = tf.reduce_sum(z) + tf.reduce_sum(log_det)
+        np.testing.assert_array_equal(np.isfinite(log_det), [False, False, False, False, True])
+        assert (log_det.numpy()[:4] == -np.inf).all()
+        assert np.isfinite(z).all()
+        assert np.isfinite(tape.gradient(total, x)).all()
+
+    def test_total_mass_of_a_flow(self):
+        flow = tfdgm.distributions.Flow(ScaledSigmoid(4, dtype=tf.float64), (1,), dtype=tf.float64)
+        samples = flow.sample(2000, seed=1).numpy()
+        passes(density_checks.total_mass("mass", flow.log_prob, samples, 1e-3))
+
+
+class TestInvert(BijectorContract):
+    # x is here the side from which the network reads, so a large x is scaled up by as much as exp(7) and comes back less exact.
+    data_values = (0.0, 1e-6, -1e-6, 1.0, 6.0, -6.0)
+
+    def make(self, dtype):
+        network = MADE((self.size,), params_size=2, hidden_units=(16,), activation="tanh", dtype=dtype)
+        return randomize(Invert(MaskedAutoregressive(network)))
+
+    def test_exchanges_the_directions(self):
+        bijector, x = self.make("float64"), tf.constant(self.ordinary_x("float64"))
+        np.testing.assert_array_equal(bijector.inverse(x), bijector.bijector.forward(x))
+        np.testing.assert_array_equal(bijector.forward(x), bijector.bijector.inverse(x))
+
+    def test_of_a_stock_bijector(self):
+        x = tf.constant(self.ordinary_x("float64"))
+        z, log_det = Invert(tfb.ScaleMatvecTriL(tf.eye(4, dtype=tf.float64) * 2)).inverse_and_log_det(x)
+        np.testing.assert_allclose(z, 2 * x)
+        np.testing.assert_allclose(log_det, np.full(len(x), 4 * np.log(2)))
+
+
+class TestChain(BijectorContract):
+    noise_values = (0.0, 1e-6, -1e-6, 1.0, 3.0, -3.0)
+
+    def make(self, dtype):
+        policy = {"activation": "tanh", "dtype": dtype}
+        made = {"params_size": 2, "hidden_units": (8,), **policy}
+        bijectors = [
+            ActNorm(4, dtype=dtype),
+            MaskedAutoregressive(MADE((4,), input_order="right-to-left", **made)),
+            Permute([1, 3, 0, 2]),
+            AffineCoupling(DenseNetwork(2, 4, hidden_units=(8,), **policy), 2),
+            tfb.Shift(tf.constant([1.0, 2.0, 3.0, 4.0], dtype)),  # A stock one among ours.
+        ]
+        return randomize(Chain(bijectors, dtype=tf.as_dtype(dtype)), scale=0.7)
+
+    def test_each_network_runs_once(self):
+        calls = []
+
+        class Counting(keras.layers.Layer):
+            def call(self, x):
+                calls.append(1)
+                return tf.concat([x, x], axis=-1)
+
+        chain = Chain([AffineCoupling(Counting(), 2), Permute([3, 2, 1, 0])])
+        chain.inverse_and_log_det(tf.zeros((2, 4)))
+        chain.forward_and_log_det(tf.zeros((2, 4)))
+        assert len(calls) == 2
+
+    def test_order_is_that_of_tfp(self):
+        ours = Chain([ActNorm(4), Permute([1, 2, 3, 0])])
+        ours.bijectors[0].shift_and_log_scale.b.assign([1.0, 2, 3, 4])
+        x = tf.constant([[10.0, 20, 30, 40]])
+        np.testing.assert_array_equal(ours.forward(x), tfb.Chain(ours.bijectors).forward(x))
+        np.testing.assert_array_equal(ours.forward(x), [[21.0, 32, 43, 14]])
+
+    def test_of_nothing_is_the_identity(self):
+        x = tf.constant(self.ordinary_x("float64"))
+        for method in (Chain([]).inverse_and_log_det, Chain([]).forward_and_log_det):
+            value, log_det = method(x)
+            np.testing.assert_array_equal(value, x)
+            np.testing.assert_array_equal(log_det, np.zeros(len(x)))
+
+    def test_adapt_goes_through_the_chain_from_the_data(self):
+        x = np.random.default_rng(0).normal(size=(200, 4)) * 7 + 3
+        chain = Chain([ActNorm(4, dtype="float64"), self.make("float64").bijectors[1], ActNorm(4, dtype="float64")])
+        chain.adapt(tf.constant(x))
+        z = chain.inverse(tf.constant(x)).numpy()
+        np.testing.assert_allclose(z.mean(axis=0), 0, atol=1e-9)
+        np.testing.assert_allclose(z.std(axis=0), 1, rtol=1e-9)
+
+
+class TestStockBijectorsInFlows:
+    def test_chain_of_stock_bijectors_sums_elementwise_log_dets(self):
+        chain = Chain([tfb.Scale(tf.constant(2.0, tf.float64)), tfb.Softplus()])
+        flow = tfd.TransformedDistribution(tfd.MultivariateNormalDiag(tf.zeros(3, tf.float64)), tfb.Chain(chain.bijectors))
+        x = tf.constant([[0.5, 1.0, 7.0]], tf.float64)
+        z, log_det = chain.inverse_and_log_det(x)
+        base = tfd.MultivariateNormalDiag(tf.zeros(3, tf.float64))
+        np.testing.assert_allclose(base.log_prob(z) + log_det, flow.log_prob(x), rtol=1e-12)
+
+    def test_the_checks_do_see_a_wrong_log_det(self):
+        # What the contract rests on: a bijector whose log-det is off must not pass.
+        class Wrong(ActNorm):
+            def inverse_and_log_det(self, x, condition=None):
+                z, log_det = super().inverse_and_log_det(x)
+                return z, log_det + 1e-4
+
+        bijector = randomize(Wrong(3, dtype="float64"))
+        x = np.random.default_rng(0).normal(size=(4, 3))
+        check = bijector_checks.log_det_against_autodiff("wrong", bijector.inverse_and_log_det, x, 1e-8)
+        assert check.passed is False
+        check = bijector_checks.log_dets_opposite("wrong", bijector.inverse_and_log_det, bijector.forward_and_log_det, x, 1e-8)
+        assert check.passed is False
+        passes(bijector_checks.round_trip("fine", bijector.inverse_and_log_det, bijector.forward_and_log_det, x, 1e-10))

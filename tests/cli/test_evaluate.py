@@ -1,0 +1,50 @@
+import json
+
+import numpy as np
+import pytest
+
+import tfdgm
+
+
+class TestEvaluate:
+    def test_a_run_on_what_it_was_trained_on_gives_its_cards_figures(self, cli, run_folder):
+        test = json.loads((run_folder / "card.json").read_text())["test"]
+        result = cli("evaluate", run_folder)
+        assert result.code == 0, result.err
+        assert "MADE on digits, test: 180 rows" in result.out
+        assert f"{-test['nll']:.4f} ± {test['standard_error']:.4f} nats\n" in result.out
+        assert f"{test['bits_per_dim']:.4f}" in result.out
+
+    def test_all_rows_of_a_file(self, cli, vector_model):
+        scores = np.asarray(tfdgm.load(vector_model / "model").log_prob(np.load(vector_model / "rows.npy")))
+        result = cli("evaluate", vector_model / "model", "--data", vector_model / "rows.csv", "--split", "all")
+        assert "5,000 rows" in result.out and "bits/dim" not in result.out
+        assert f"{scores.astype('float64').mean():.4f} ± " in result.out
+
+    def test_a_zoo_name(self, cli, run_folder, monkeypatch):
+        monkeypatch.setenv("TFDGM_ZOO_DIR", str(run_folder.parent))
+        assert cli("evaluate", "made_digits", "--split", "valid").code == 0
+
+    def test_rows_of_another_size(self, fails, run_folder, vector_model):
+        line = fails("evaluate", vector_model / "model", "--data", "digits")
+        assert "Expected rows of event_shape=(3,). Received: (8, 8) in digits" in line
+
+    def test_values_outside_the_levels(self, fails, run_folder, tmp_path):
+        np.save(tmp_path / "x.npy", np.full((40, 8, 8), 17))
+        assert "16" in fails("evaluate", run_folder, "--data", tmp_path / "x.npy")
+
+    def test_without_data(self, fails, vector_model):
+        assert "--data is needed" in fails("evaluate", vector_model / "model", code=2)
+
+    @pytest.mark.parametrize(
+        "command", [("evaluate",), ("verify",), ("sample", "--out=a.png"), ("score", "x.csv", "--out=a.csv")]
+    )
+    def test_unknown_model(self, fails, command, run_folder, monkeypatch):
+        monkeypatch.setenv("TFDGM_ZOO_DIR", str(run_folder.parent))
+        line = fails(command[0], "made_digit", *command[1:])
+        assert "no folder 'made_digit'" in line and "Did you mean 'made_digits'" in line
+
+    def test_a_damaged_model(self, fails, tmp_path):
+        (tmp_path / "1").mkdir()
+        (tmp_path / "1" / "saved_model.pb").write_bytes(b"no")
+        assert "was not written by tfdgm" in fails("evaluate", tmp_path, "--data", "digits")

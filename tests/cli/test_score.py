@@ -1,0 +1,80 @@
+import resource
+
+import numpy as np
+import pytest
+
+import tfdgm
+
+
+@pytest.fixture
+def expected(vector_model):
+    return np.asarray(tfdgm.load(vector_model / "model").log_prob(np.load(vector_model / "rows.npy")))
+
+
+class TestScore:
+    def test_one_score_a_row_in_order(self, cli, vector_model, expected, tmp_path):
+        result = cli("score", vector_model / "model", vector_model / "rows.csv", "--out", tmp_path / "s.csv")
+        assert result.code == 0 and "5,000 scores" in result.out
+        assert (tmp_path / "s.csv").read_text().startswith("log_prob\n")
+        np.testing.assert_allclose(np.loadtxt(tmp_path / "s.csv", skiprows=1), expected, rtol=1e-6)
+
+    def test_npy(self, cli, vector_model, expected, tmp_path):
+        assert cli("score", vector_model / "model", vector_model / "rows.npy", "--out", tmp_path / "s.npy").code == 0
+        scores = np.load(tmp_path / "s.npy")
+        assert scores.dtype == np.float32 and (scores == expected).all()
+
+    def test_a_glob_in_the_order_of_names(self, cli, vector_model, expected, tmp_path):
+        x = np.load(vector_model / "rows.npy")
+        np.save(tmp_path / "part-2.npy", x[30:50])
+        np.save(tmp_path / "part-1.npy", x[:30])
+        assert cli("score", vector_model / "model", f"{tmp_path}/part-*.npy", "--out", tmp_path / "s.npy").code == 0
+        np.testing.assert_allclose(np.load(tmp_path / "s.npy"), expected[:50], rtol=1e-6)
+
+    def test_flat_rows_for_a_model_of_images(self, cli, run_folder, tmp_path):
+        x = np.random.default_rng(0).integers(0, 17, size=(5, 64))
+        np.savetxt(tmp_path / "x.csv", x, delimiter=",", fmt="%d")
+        assert cli("score", run_folder, tmp_path / "x.csv", "--out", tmp_path / "s.npy").code == 0
+        expected = tfdgm.load(run_folder).log_prob(x.reshape(5, 8, 8))
+        np.testing.assert_allclose(np.load(tmp_path / "s.npy"), expected, rtol=1e-5)
+
+    def test_every_batch_has_one_size(self, cli, vector_model, tmp_path, monkeypatch):
+        sizes = []
+        log_prob = tfdgm.DensityModel.log_prob
+        monkeypatch.setattr(tfdgm.DensityModel, "log_prob", lambda m, x, c: sizes.append(len(x)) or log_prob(m, x, c))
+        cli("score", vector_model / "model", vector_model / "rows.npy", "--out", tmp_path / "s.npy")
+        assert sizes == [4096, 4096]
+
+
+class TestErrors:
+    @pytest.mark.parametrize(
+        "text,message",
+        [
+            ("1,2,3\n1,two,3\n", "line 2"),
+            ("1,2,3\n1,2\n", "line 2"),
+            ("", "x.csv"),
+            ("a,b,c\n", "x.csv"),
+            ("1,2,3\n1,nan,3\n", "line 2"),
+            ("1,2\n3,4\n", "Expected rows of event_shape=(3,). Received: (2,)"),
+        ],
+    )
+    def test_bad_rows_leave_the_old_scores(self, fails, vector_model, tmp_path, text, message):
+        (tmp_path / "x.csv").write_text(text)
+        (tmp_path / "s.csv").write_text("old")
+        assert message in fails("score", vector_model / "model", tmp_path / "x.csv", "--out", tmp_path / "s.csv")
+        assert (tmp_path / "s.csv").read_text() == "old"
+        assert {p.name for p in tmp_path.iterdir()} == {"x.csv", "s.csv"}
+
+    def test_missing_input(self, fails, vector_model, tmp_path):
+        assert "none.csv" in fails("score", vector_model / "model", tmp_path / "none.csv", "--out", tmp_path / "s.csv")
+
+    @pytest.mark.parametrize("name", ["s.csv", "s.npy"])
+    def test_a_full_disk(self, fails, vector_model, tmp_path, name):
+        (tmp_path / name).write_text("old")
+        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
+        try:
+            line = fails("score", vector_model / "model", vector_model / "rows.npy", "--out", tmp_path / name)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        assert "File too large" in line
+        assert (tmp_path / name).read_text() == "old" and [p.name for p in tmp_path.iterdir()] == [name]

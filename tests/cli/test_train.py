@@ -1,0 +1,56 @@
+import json
+
+import numpy as np
+
+import tfdgm
+
+
+class TestTrain:
+    def test_what_a_run_leaves(self, run_folder):
+        assert {p.name for p in run_folder.iterdir()} == {"recipe.toml", "card.json", "curves.png", "samples.png", "1"}
+        card = json.loads((run_folder / "card.json").read_text())
+        assert card["training"]["epochs"] == 2 and card["training"]["batch_size"] == 512
+        assert card["model"]["config"]["hidden_units"] == [8] and card["test"]["bits_per_dim"] > 0
+
+    def test_a_recipe_with_overrides_and_the_lines_at_the_end(self, cli, vector_model, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "a.toml").write_text(
+            f'[model]\nclass = "GaussianMixture"\n[data]\nsource = "{vector_model}/rows.csv"\n[training]\nepochs = 9\n'
+        )
+        result = cli("train", "a.toml", "--epochs", "1", "--set", "model.num_components=2", "--seed=3")
+        folder = tmp_path / "runs" / "gaussianmixture_rows"
+        assert result.code == 0, result.err
+        assert "GaussianMixture, " in result.out and "4,000 train, 500 validation, 500 test rows" in result.out
+        assert "runs/gaussianmixture_rows/card.json" in result.out and "1 epochs, the best is 1" in result.out
+        model = tfdgm.load(folder)
+        assert model.get_config()["num_components"] == 2 and model.get_config()["seed"] == 3
+        assert np.isfinite(model.log_prob(np.zeros((1, 3)))).all()
+        assert "holds a finished run. Start over (--restart)" in cli("train", "a.toml", "--epochs", "1").err
+
+
+class TestErrors:
+    def test_unknown_recipe(self, fails):
+        assert "no recipe 'maf_digit'. Did you mean 'maf_digits'" in fails("train", "maf_digit")
+
+    def test_unknown_key(self, fails):
+        line = fails("train", "maf_digits", "--set", "training.epoch=3")
+        assert "no key 'epoch'. Did you mean 'epochs'" in line
+
+    def test_unknown_model(self, fails, tmp_path):
+        line = fails("train", "--model=MAFF", "--data=digits", "--output", tmp_path)
+        assert "no model 'MAFF'. Did you mean 'MAF'" in line
+
+    def test_unknown_data(self, fails, tmp_path):
+        assert "Did you mean 'digits'" in fails("train", "--model=MAF", "--data=digit", "--output", tmp_path)
+
+    def test_unknown_argument(self, fails, tmp_path):
+        line = fails("train", "--model=MAF", "--data=digits", "--set", "model.hidden=3", "--output", tmp_path)
+        assert "no argument of MAF 'hidden'. Did you mean 'hidden_units'" in line
+
+    def test_text_in_a_csv_names_the_line(self, fails, tmp_path):
+        (tmp_path / "a.csv").write_text("1,2\n" * 20 + "1,two\n")
+        assert "21" in fails("train", "--model=MAF", f"--data={tmp_path}/a.csv", "--output", tmp_path / "run")
+
+    def test_nan_in_the_data(self, fails, tmp_path):
+        np.save(tmp_path / "a.npy", np.full((50, 2), np.nan))
+        fails("train", "--model=MAF", f"--data={tmp_path}/a.npy", "--output", tmp_path / "run")

@@ -1,0 +1,240 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import tfdgm
+
+M = tfdgm.models
+X = np.random.default_rng(0).normal(size=(12, 3)).astype("float32")
+
+
+@pytest.fixture(scope="module")
+def real():
+    return compiled(M.MAF((3,), num_layers=1, hidden_units=(4,)))
+
+
+@pytest.fixture(scope="module")
+def integers():
+    return compiled(M.MADE((3,), levels=4, hidden_units=(4,)))
+
+
+@pytest.fixture(scope="module")
+def conditional():
+    return compiled(M.MAF((3,), num_layers=1, hidden_units=(4,), condition_shape=(2,)))
+
+
+def compiled(model):
+    model.use_xla = False
+    model.compile("adam")
+    return model
+
+
+METHODS = {
+    "log_prob": lambda model, x, **c: model.log_prob(x, **c),
+    "bits_per_dim": lambda model, x, **c: model.bits_per_dim(x, **c),
+    "fit": lambda model, x, **c: model.fit(x, verbose=0, **c),
+    "evaluate": lambda model, x, **c: model.evaluate(x, verbose=0, **c),
+    "adapt": lambda model, x, **c: model.adapt(x, **c),
+}
+every_method = pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
+
+
+@every_method
+class TestData:
+    @pytest.mark.parametrize("shape", [(10, 4), (10, 2), (10,), (3, 10), (3, 1)])
+    def test_event_shape(self, method, shape, real):
+        with pytest.raises(ValueError, match=r"`x` must end in event_shape=\(3,\)") as caught:
+            method(real, np.zeros(shape, "float32"))
+        assert f"Received: x.shape={shape}" in str(caught.value)
+
+    @pytest.mark.parametrize(
+        "x", [np.array([["a", "b", "c"]]), np.array([[{}, None, 1]], object), np.zeros((2, 3), complex), [[1, 2], [3]]]
+    )
+    def test_dtype(self, method, x, real):
+        with pytest.raises(ValueError, match=r"`x` must (hold numbers|be an array of numbers).*Received: "):
+            method(real, x)
+
+    @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+    def test_not_finite(self, method, value, real):
+        x = X.copy()
+        x[4, 1] = value
+        with pytest.raises(ValueError, match=r"`x` must be finite. Received: -?(nan|inf) at index \(4, 1\)"):
+            method(real, x)
+
+    def test_too_large_for_float32(self, method, real):
+        with pytest.raises(ValueError, match=r"`x` must fit in float32. Received: values up to 1e\+300"):
+            method(real, np.full((2, 3), 1e300))
+
+    @pytest.mark.parametrize(("value", "received"), [(4, "0 to 4"), (-1, "-1 to 0"), (255, "0 to 255")])
+    def test_outside_the_levels(self, method, value, received, integers):
+        x = np.zeros((5, 3), np.int64)
+        x[2, 2] = value
+        with pytest.raises(ValueError, match=rf"`x` must hold integers 0..3. Received: values from {received}"):
+            method(integers, x)
+
+    def test_fractions_for_integers(self, method, integers):
+        with pytest.raises(ValueError, match=r"`x` must hold integers 0..3. Received: 0.5"):
+            method(integers, np.full((2, 3), 0.5))
+
+    def test_nan_for_integers(self, method, integers):
+        with pytest.raises(ValueError, match=r"`x` must hold integers 0..3. Received: nan"):
+            method(integers, np.full((2, 3), np.nan))
+
+    def test_condition_missing(self, method, conditional):
+        with pytest.raises(ValueError, match=r"needs a `condition` that ends in condition_shape=\(2,\). Received: None"):
+            method(conditional, X)
+
+    def test_condition_of_another_shape(self, method, conditional):
+        for shape in ((12, 3), (11, 2), (12,)):
+            with pytest.raises(ValueError, match=r"`condition` must have shape \(12, 2\) or \(2,\)") as caught:
+                method(conditional, X, condition=np.zeros(shape))
+            assert f"Received: condition.shape={shape}" in str(caught.value)
+
+    def test_condition_not_finite_or_no_number(self, method, conditional):
+        with pytest.raises(ValueError, match=r"`condition` must be finite. Received"):
+            method(conditional, X, condition=np.full((12, 2), np.nan))
+        with pytest.raises(ValueError, match=r"`condition` must hold numbers. Received: dtype=<U1"):
+            method(conditional, X, condition=np.full((12, 2), "a"))
+
+    def test_condition_not_wanted(self, method, real):
+        with pytest.raises(ValueError, match=r"takes no `condition`"):
+            method(real, X, condition=np.zeros((12, 2)))
+
+
+class TestGoodDataOfOtherDtypes:
+    def test_integers_bools_and_lists_are_taken(self, real, integers):
+        expected = real.log_prob(np.ones((2, 3), "float32"))
+        for x in (np.ones((2, 3), np.int64), np.ones((2, 3), bool), [[1, 1, 1]] * 2, tf.ones((2, 3), tf.float64)):
+            np.testing.assert_array_equal(real.log_prob(x), expected)
+        expected = integers.log_prob(np.ones((2, 3), "int32"))
+        for x in (np.ones((2, 3)), np.ones((2, 3), np.uint8), [[1, 1, 1]] * 2, tf.ones((2, 3), tf.int64)):
+            np.testing.assert_array_equal(integers.log_prob(x), expected)
+
+
+@pytest.mark.parametrize("method", ["fit", "evaluate"])
+class TestTfData:
+    def run(self, method, model, data):
+        return getattr(model, method)(data, verbose=0)
+
+    @pytest.mark.parametrize("value", [np.nan, np.inf])
+    def test_not_finite_inside(self, method, value, real):
+        x = X.copy()
+        x[9, 0] = value
+        with pytest.raises(ValueError, match=r"`x` must be finite. Received: NaN or infinity"):
+            self.run(method, real, tf.data.Dataset.from_tensor_slices(x).batch(4))
+
+    def test_outside_the_levels_inside(self, method, integers):
+        x = np.zeros((12, 3), np.int32)
+        x[9, 0] = 7
+        with pytest.raises(ValueError, match=r"`x` must hold integers 0..3. Received: 0 to 7"):
+            self.run(method, integers, tf.data.Dataset.from_tensor_slices(x).batch(4))
+
+    def test_fractions_inside(self, method, integers):
+        with pytest.raises(ValueError, match=r"`x` must hold integers 0..3. Received: "):
+            self.run(method, integers, tf.data.Dataset.from_tensor_slices(np.full((4, 3), 1.5)).batch(4))
+
+    def test_condition_not_finite_inside(self, method, conditional):
+        data = tf.data.Dataset.from_tensor_slices((X, np.full((12, 2), np.nan, "float32"))).batch(4)
+        with pytest.raises(ValueError, match="`condition` must be finite"):
+            self.run(method, conditional, data)
+
+    def test_element_spec(self, method, real, conditional):
+        rows = tf.data.Dataset.from_tensor_slices(X)
+        with pytest.raises(ValueError, match=r"shape \(None, 3.*Received: \(3,\)"):
+            self.run(method, real, rows)  # Not batched.
+        with pytest.raises(ValueError, match=r"shape \(None, 3.*Received: \(None, 2\)"):
+            self.run(method, real, tf.data.Dataset.from_tensor_slices(X[:, :2]).batch(4))
+        with pytest.raises(ValueError, match=r"x must hold numbers. Received: dtype=string"):
+            self.run(method, real, tf.data.Dataset.from_tensor_slices([["a"] * 3] * 4).batch(4))
+        with pytest.raises(ValueError, match=r"batches of \(x, condition\). Received"):
+            self.run(method, conditional, rows.batch(4))
+        with pytest.raises(ValueError, match=r"a tf.data of batches of x. Received"):
+            self.run(method, real, tf.data.Dataset.from_tensor_slices((X, X)).batch(4))
+        with pytest.raises(ValueError, match=r"put the condition inside"):
+            getattr(conditional, method)(rows.batch(4), np.zeros((12, 2)), verbose=0)
+
+    def test_empty(self, method, real):
+        with pytest.raises(ValueError, match=r"empty"):
+            model = compiled(M.MAF((3,), num_layers=1, hidden_units=(4,)))
+            self.run(method, model, tf.data.Dataset.from_tensor_slices(X[:0]).batch(4))
+
+
+class TestTraining:
+    @pytest.mark.parametrize("method", ["fit", "evaluate"])
+    def test_empty_array(self, method, real):
+        with pytest.raises(ValueError, match=r"at least one row. Received: x.shape=\(0, 3\)"):
+            getattr(real, method)(X[:0], verbose=0)
+
+    def test_one_event_without_a_batch(self, real):
+        with pytest.raises(ValueError, match=r"shape \[n, \*\(3,\)\]. Received: x.shape=\(3,\)"):
+            real.fit(X[0], verbose=0)
+
+    def test_validation_data_is_checked_as_well(self, real, conditional):
+        with pytest.raises(ValueError, match=r"`validation_data` must end in event_shape=\(3,\)"):
+            real.fit(X, validation_data=X[:, :2], verbose=0)
+        with pytest.raises(ValueError, match=r"`validation_data` must be finite"):
+            real.fit(X, validation_data=X * np.nan, verbose=0)
+        with pytest.raises(ValueError, match=r"needs a `condition`"):
+            conditional.fit(X, np.zeros((12, 2)), validation_data=X, verbose=0)
+
+    def test_loss_is_built_in(self):
+        with pytest.raises(ValueError, match="The loss is built in"):
+            M.MAF((3,), num_layers=1, hidden_units=(4,)).compile("adam", loss="mse")
+
+    def test_errors_leave_the_weights_alone(self, real):
+        before = real.get_weights()
+        for x in (X[:, :2], X * np.nan, "text"):
+            with pytest.raises(ValueError):
+                real.fit(x, verbose=0)
+        for weight, value in zip(real.get_weights(), before, strict=True):
+            np.testing.assert_array_equal(weight, value)
+
+
+class TestSampling:
+    @pytest.mark.parametrize("n", [-1, 2.5])
+    def test_number_of_samples(self, n, real):
+        with pytest.raises(ValueError, match=rf"`n` must be a non-negative integer. Received: n={n}"):
+            real.sample(n)
+
+    def test_condition(self, real, conditional):
+        with pytest.raises(ValueError, match=r"needs a `condition`"):
+            conditional.sample(3)
+        with pytest.raises(ValueError, match=r"must have shape \(3, 2\) or \(2,\). Received: condition.shape=\(4, 2\)"):
+            conditional.sample(3, condition=np.zeros((4, 2)))
+        with pytest.raises(ValueError, match=r"takes no `condition`"):
+            real.sample(3, condition=np.zeros(2))
+
+
+class TestConstructors:
+    @pytest.mark.parametrize("cls", [M.MADE, M.MAF, M.IAF, M.RealNVP, M.GaussianMixture], ids=lambda cls: cls.__name__)
+    def test_unknown_keyword(self, cls):
+        with pytest.raises(TypeError, match="num_layer_s"):
+            cls((3,), num_layer_s=2)
+
+    def test_realnvp_needs_two_dimensions(self):
+        with pytest.raises(ValueError, match=r"at least 2 dimensions. Received: event_shape=\(1,\)"):
+            M.RealNVP((1,))
+
+    def test_bad_options_of_the_network(self):
+        with pytest.raises(ValueError, match="`input_order` must be one of"):
+            M.MADE((3,), input_order="up")
+        with pytest.raises(ValueError, match="Received: hidden_units"):
+            M.MADE((3,), hidden_units=())
+
+    def test_from_distribution(self):
+        from tensorflow_probability import distributions as tfd
+
+        with pytest.raises(ValueError, match=r"batch_shape=\(\)"):
+            tfdgm.DensityModel.from_distribution(tfd.Normal(tf.zeros(3), 1.0))
+        with pytest.raises(TypeError, match=r"Distribution. Received: (str|MAF)"):
+            tfdgm.DensityModel.from_distribution("normal")
+
+    def test_sample_weights_are_refused(self, real):
+        data = tf.data.Dataset.from_tensor_slices((X, X, X[:, 0])).batch(4)
+        with pytest.raises(ValueError, match="batches of x"):
+            real.fit(data, verbose=0)
+
+
+def test_keras_sees_the_models_as_models():
+    assert issubclass(tfdgm.DensityModel, keras.Model)

@@ -1,0 +1,205 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+from contracts import check_autoregressive, generated, randomize
+
+from tfdgm.layers import exporting
+from tfdgm.networks import MADE
+from tfdgm.tasks import network_checks
+
+CONFIGS = {
+    "plain": {},
+    "one hidden layer": {"hidden_units": (24,)},
+    "three hidden layers": {"hidden_units": (24, 31, 20)},
+    "right to left": {"input_order": "right-to-left"},
+    "random order and degrees": {"input_order": "random", "hidden_degrees": "random", "hidden_units": (48, 48)},
+    "given order": {"input_order": (3, 0, 5, 1, 4, 2)},
+    "residual": {"residual": True, "hidden_units": (24, 24, 24)},
+    "residual, random": {"residual": True, "hidden_units": (64, 64), "hidden_degrees": "random", "input_order": "random"},
+    "condition": {"condition_shape": (3,)},
+    "condition of two axes, residual": {"condition_shape": (2, 2), "residual": True, "hidden_units": (24, 24)},
+    "image": {"event_shape": (3, 4), "params_size": 3, "hidden_units": (40, 40)},
+    "image, right to left": {"event_shape": (2, 3), "input_order": "right-to-left"},
+    "blocks of four": {"event_shape": (18,), "hidden_units": (40, 57)},
+    "blocks of four, random order": {"event_shape": (4, 5), "input_order": "random", "hidden_units": (40,)},
+    "blocks of four, condition": {"event_shape": (17,), "condition_shape": (3,), "residual": True, "hidden_units": (40, 40)},
+    "direct": {"direct": True, "hidden_units": (8,)},
+    "direct, blocks, residual, condition, image, random order": {
+        "direct": True,
+        "event_shape": (3, 3),
+        "params_size": 3,
+        "residual": True,
+        "hidden_units": (30, 30),
+        "condition_shape": (3,),
+        "input_order": "random",
+    },
+    "D = 1": {"event_shape": (1,)},
+    "D = 1, direct": {"event_shape": (1,), "direct": True},
+    "D = 1, condition": {"event_shape": (1,), "condition_shape": (3,)},
+    "D = 2": {"event_shape": (2,)},
+    "D = 2, one parameter": {"event_shape": (2,), "params_size": 1},
+    "no axes": {"event_shape": ()},
+}
+every_config = pytest.mark.parametrize("name", CONFIGS)
+
+
+def make(name, **changes):
+    # tanh, so that no unit is dead; several units a degree, so that every allowed connection exists.
+    config = {"event_shape": (6,), "params_size": 2, "hidden_units": (24, 31), "activation": "tanh", "dtype": "float64"}
+    return randomize(MADE(**{**config, **CONFIGS[name], **changes}))
+
+
+def condition_of(network, n):
+    if network.condition_shape is None:
+        return None
+    return tf.constant(np.random.default_rng(4).normal(size=(n, *network.condition_shape)), network.compute_dtype)
+
+
+class TestAutoregressiveProperty:
+    @every_config
+    def test_mask_and_step_equals_call(self, name):
+        network = make(name)
+        check_autoregressive(network, condition_of(network, 1))
+
+    def test_one_unit_a_layer_has_no_leak(self):
+        network = make("plain", hidden_units=(1, 1))
+        moved = network_checks.connections(network, rows=4)
+        assert not np.tril(moved).any()
+
+    def test_the_check_does_see_a_leak(self):
+        network = make("plain")
+        network.out.mask[:, 0] = True  # Position 0 now depends on everything.
+        check = network_checks.mask_leaks("leak", network)
+        assert check.passed is False and check.value == 5
+
+    def test_condition_reaches_every_position_the_first_too(self):
+        network = make("condition")
+        x = tf.zeros((2, 6), tf.float64)
+        params = network(x, condition=tf.constant([[0.0, 0, 0], [1, 2, 3]], tf.float64))
+        assert (np.abs(params[0] - params[1]) > 1e-6).all()
+
+
+class TestGeneration:
+    @every_config
+    def test_blocks_are_the_same_as_steps(self, name):
+        network = make(name)
+        condition = condition_of(network, 3)
+        x, params = generated(network, by_steps=True, jit_compile=False, condition=condition)
+        blocks = generated(network, by_steps=False, jit_compile=False, condition=condition)
+        np.testing.assert_allclose(blocks[0], x, rtol=1e-10, atol=1e-10)
+        np.testing.assert_allclose(blocks[1], params, rtol=1e-10, atol=1e-10)
+        for layer in [*network.hidden, network.out, network.direct]:
+            if layer is not None:
+                layer.premask()
+        with exporting():  # In larger blocks, and without the masks.
+            exported = generated(network, by_steps=False, jit_compile=False, condition=condition)
+        np.testing.assert_allclose(exported[0], x, rtol=1e-10, atol=1e-10)
+        np.testing.assert_allclose(exported[1], params, rtol=1e-10, atol=1e-10)
+        # And the parameters are those of `call` at the x generated, the positions where they belong.
+        expected = network(x, condition=condition)
+        np.testing.assert_allclose(params, expected, rtol=1e-10, atol=1e-10)
+
+    @pytest.mark.parametrize("name", ["blocks of four, random order", "condition", "D = 1"])
+    def test_xla_gives_the_same(self, name):
+        network = make(name)
+        condition = condition_of(network, 3)
+        expected = generated(network, by_steps=True, jit_compile=False, condition=condition)
+        for by_steps in (False, True):
+            x, params = generated(network, by_steps=by_steps, jit_compile=True, condition=condition)
+            np.testing.assert_allclose(x, expected[0], rtol=1e-10, atol=1e-10)
+            np.testing.assert_allclose(params, expected[1], rtol=1e-10, atol=1e-10)
+
+    def test_against_the_naive_sampler(self):
+        # One whole pass a position, as everyone else does it.
+        network = make("given order")
+        noise = np.random.default_rng(3).normal(size=(3, 6))
+        x = np.zeros((3, 6))
+        for position in network.order:
+            params = network(tf.constant(x)).numpy()[:, position]
+            x[:, position] = params[:, 0] + np.exp(np.tanh(params[:, 1])) * noise[:, position] + 0.01 * position
+        np.testing.assert_allclose(generated(network, by_steps=False, jit_compile=False)[0], x, rtol=1e-11, atol=1e-11)
+
+    def test_gradients_flow_through_generation(self):
+        # Of the loop's output in the noise and the weights, against those of differences.
+        network = make("blocks of four")
+        noise = tf.constant(np.random.default_rng(3).normal(size=(2, 18)))
+
+        def loss(u):
+            x = network.generate(lambda position, params, u_t: params[:, 0] + tf.exp(tf.tanh(params[:, 1])) * u_t, u)
+            return tf.reduce_sum(x**2)
+
+        with tf.GradientTape() as tape:
+            tape.watch(noise)
+            value = loss(noise)
+        kernel = network.hidden[0].kernel
+        of_noise, of_kernel = tape.gradient(value, [noise, kernel.value])
+        direction = np.random.default_rng(1).normal(size=noise.shape)
+        difference = (loss(noise + 1e-6 * direction) - loss(noise - 1e-6 * direction)) / 2e-6
+        np.testing.assert_allclose(np.sum(of_noise * direction), difference, rtol=1e-6)
+        direction = np.random.default_rng(2).normal(size=kernel.shape)
+        start = kernel.numpy()
+        kernel.assign(start + 1e-6 * direction)
+        up = loss(noise)
+        kernel.assign(start - 1e-6 * direction)
+        difference = (up - loss(noise)) / 2e-6
+        np.testing.assert_allclose(np.sum(tf.convert_to_tensor(of_kernel) * direction), difference, rtol=1e-6)
+
+    def test_float32_is_close_to_float64(self):
+        network = make("blocks of four")
+        low = make("blocks of four", dtype="float32")
+        low.set_weights(network.get_weights())
+        x, _ = generated(network, by_steps=False, jit_compile=False)
+        np.testing.assert_allclose(generated(low, by_steps=False, jit_compile=False)[0], x, rtol=1e-4, atol=1e-4)
+
+
+class TestConfig:
+    @every_config
+    def test_from_config_is_the_same_network(self, name):
+        network = make(name)
+        again = MADE.from_config(network.get_config())
+        again.set_weights(network.get_weights())
+        x = tf.constant(np.random.default_rng(0).normal(size=(2, *network.event_shape)))
+        condition = condition_of(network, 2)
+        np.testing.assert_array_equal(again(x, condition=condition), network(x, condition=condition))
+
+    def test_input_order_is_what_it_says(self):
+        assert make("plain").order.tolist() == [0, 1, 2, 3, 4, 5]
+        assert make("right to left").order.tolist() == [5, 4, 3, 2, 1, 0]
+        assert make("given order").order.tolist() == [3, 0, 5, 1, 4, 2]
+        seeds = [make("plain", input_order="random", seed=seed).order.tolist() for seed in (0, 0, 1)]
+        assert seeds[0] == seeds[1] != seeds[2]
+
+    @every_config
+    def test_start_at_sets_the_parameters_of_no_input(self, name):
+        network = make(name)
+        for weight in network.weights:
+            weight.assign(tf.zeros_like(weight))
+        params = np.random.default_rng(0).normal(size=(*network.event_shape, network.params_size))
+        network.start_at(tf.constant(params))
+        x = tf.constant(np.random.default_rng(0).normal(size=(2, *network.event_shape)))
+        np.testing.assert_allclose(network(x, condition=condition_of(network, 2)), [params, params], rtol=1e-12)
+
+    def test_dropout_is_in_training_only(self):
+        network = make("plain", dropout=0.5)
+        x = tf.ones((2, 6), tf.float64)
+        np.testing.assert_array_equal(network(x), network(x, training=False))
+        assert (network(x, training=True).numpy() != network(x).numpy()).any()
+
+    @pytest.mark.parametrize(
+        ("config", "message"),
+        [
+            ({"input_order": "up"}, r"`input_order` must be one of .*left-to-right.*Received: 'up'"),
+            ({"input_order": (0, 0, 1, 2, 3, 4)}, r"permutation of 0..5. Received"),
+            ({"input_order": (0, 1)}, r"permutation of 0..5. Received"),
+            ({"hidden_degrees": "odd"}, r"'sequential' or 'random'. Received: 'odd'"),
+            ({"hidden_units": ()}, r"at least one hidden layer. Received: hidden_units=\(\)"),
+            ({"hidden_units": (3, 4), "residual": True}, r"one width. Received: hidden_units=\(3, 4\)"),
+        ],
+    )
+    def test_bad_arguments(self, config, message):
+        with pytest.raises(ValueError, match=message):
+            make("plain", **config)
+
+    def test_unknown_argument(self):
+        with pytest.raises((TypeError, ValueError), match="hiden_units"):
+            MADE((3,), hiden_units=(4,))

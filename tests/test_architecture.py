@@ -1,0 +1,147 @@
+"""DESIGN's import order, held by walking the imports."""
+
+import ast
+import pathlib
+import re
+import subprocess
+import sys
+
+import pytest
+
+import tfdgm
+
+PACKAGE = pathlib.Path(tfdgm.__file__).parent
+FILES = sorted(PACKAGE.rglob("*.py"))
+ROOT = PACKAGE.parent
+
+# Each may import what stands below it (a higher number); packages of one number leave each other alone, except by name.
+LEVELS = {
+    "cli": 0,
+    "zoo": 1,
+    "tasks": 1,
+    "models": 2,
+    "distributions": 3,
+    "training": 3,
+    "serving": 3,
+    "bijectors": 4,
+    "families": 4,
+    "networks": 4,
+    "layers": 5,
+    "data": 5,
+    "_keras_compat": 6,
+}
+NEUTRAL = ("layers", "networks", "families")
+
+
+def name(path):
+    return str(path.relative_to(PACKAGE))
+
+
+def package_of(path):
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imports(tree):
+    """(module, at module level) of every import; `from tfdgm import models` counts as tfdgm.models."""
+    top = {id(node) for node in tree.body}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, id(node) in top) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "absolute imports only"
+            modules = [f"tfdgm.{alias.name}" for alias in node.names] if node.module == "tfdgm" else [node.module]
+            yield from ((module, id(node) in top) for module in modules)
+
+
+def parsed(path):
+    return ast.parse(path.read_text())
+
+
+every_file = pytest.mark.parametrize("path", FILES, ids=name)
+
+
+@every_file
+def test_imports_go_down_only(path):
+    here = package_of(path)
+    if here in ("__init__", "__main__"):
+        return
+    for module, _ in imports(parsed(path)):
+        parts = module.split(".")
+        if parts[0] != "tfdgm" or len(parts) == 1 or parts[1] == here or parts[1] not in LEVELS:
+            continue
+        assert LEVELS[parts[1]] > LEVELS[here] or (LEVELS[parts[1]] == LEVELS[here] and here == "zoo"), f"{here} imports {module}"
+
+
+def test_every_package_has_its_place():
+    packages = {p.name for p in PACKAGE.iterdir() if p.is_dir() and any(p.glob("*.py"))}
+    assert packages <= set(LEVELS)
+
+
+@every_file
+def test_keras_2_and_private_apis_are_not_used(path):
+    for module, _ in imports(parsed(path)):
+        assert module.split(".")[0] != "tf_keras"
+        assert not module.startswith("tensorflow_probability.python")
+        assert not module.startswith("keras.src") or path.name == "_keras_compat.py"
+    if path.name != "_keras_compat.py":
+        names = ast.walk(parsed(path))
+        attributes = {ast.unparse(node) for node in names if isinstance(node, ast.Attribute)}
+        assert not {a for a in attributes if a.startswith(("keras.src", "tf.keras", "tfp.python", "tfp.layers", "tf_keras"))}
+
+
+@pytest.mark.parametrize("path", [p for p in FILES if package_of(p) in NEUTRAL], ids=name)
+def test_layers_networks_and_families_are_backend_neutral(path):
+    allowed = set(sys.stdlib_module_names) | {"keras", "numpy", "tfdgm"}
+    for module, at_top in imports(parsed(path)):
+        if at_top:
+            assert module.split(".")[0] in allowed, module
+
+
+def test_importing_tfdgm_alone_imports_nothing_heavy():
+    code = "import sys, tfdgm; print([m for m in ('tensorflow', 'keras', 'numpy', 'tensorflow_probability') if m in sys.modules])"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert result.stdout.strip() == "[]"
+
+
+def test_neutral_packages_do_not_import_tfp():
+    code = (
+        "import sys, tfdgm.layers, tfdgm.networks, tfdgm.families;"
+        "print([m for m in sys.modules if m.split('.')[0] in ('tensorflow_probability', 'tf_keras')])"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
+    assert result.stdout.strip().splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [p for p in FILES if package_of(p) in ("layers", "networks", "families", "bijectors", "distributions", "models")],
+    ids=name,
+)
+def test_one_public_class_a_file_named_after_it(path):
+    classes = [node.name for node in parsed(path).body if isinstance(node, ast.ClassDef) and not node.name.startswith("_")]
+    assert len(classes) <= 1
+    if classes:
+        assert classes[0].lower() == path.stem.replace("_", "")
+
+
+@every_file
+def test_public_classes_and_functions_have_docstrings(path):
+    for node in parsed(path).body:
+        if isinstance(node, (ast.ClassDef, ast.FunctionDef)) and not node.name.startswith("_") and package_of(path) != "cli":
+            assert ast.get_docstring(node), node.name
+
+
+def test_no_absolute_paths():
+    # Of a home, a work place or a temporary folder: what runs here must run elsewhere.
+    pattern = re.compile(r"""["'`](/(home|root|work|Users|tmp|opt|mnt|data)/[^"'`]*)""")
+    for path in [*FILES, *(ROOT / "tests").rglob("*.py"), *(ROOT / "tools").glob("*")]:
+        if path.is_file() and path != pathlib.Path(__file__):
+            assert not pattern.search(path.read_text()), path
+
+
+def test_public_names_are_there():
+    for package in ("layers", "networks", "families", "bijectors", "distributions", "models", "serving", "training", "tasks"):
+        module = getattr(tfdgm, package)
+        for public in module.__all__:
+            assert hasattr(module, public)
+    assert callable(tfdgm.verify) and callable(tfdgm.load) and issubclass(tfdgm.models.MAF, tfdgm.DensityModel)

@@ -1,0 +1,35 @@
+import pathlib
+import re
+
+import numpy as np
+import pytest
+
+README = (pathlib.Path(__file__).parent.parent / "README.md").read_text()
+
+
+class TestReadme:
+    @pytest.mark.slow
+    def test_its_python_runs_as_it_stands(self, tmp_path, monkeypatch, capsys):
+        blocks = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+        assert len(blocks) == 1
+        monkeypatch.chdir(tmp_path)
+        names = {}
+        exec(compile(blocks[0], "README.md", "exec"), names)
+        assert names["digits"].shape == (16, 28, 28)
+        # The data is normal with covariance A^T A, which the flow should nearly reach: entropy log(2 pi e) + log det A.
+        entropy = np.log(2 * np.pi * np.e) + np.log(0.4)
+        assert names["flow"].evaluate(names["x"], verbose=0) == pytest.approx(entropy, abs=0.2)
+        assert (tmp_path / "my_flow" / "1" / "saved_model.pb").exists()
+        assert "FAIL" not in capsys.readouterr().out
+
+    def test_the_commands_it_names_exist(self):
+        from tfdgm.cli.main import COMMANDS
+
+        named = set(re.findall(r"^tfdgm (\w+)", README, flags=re.MULTILINE))
+        assert len(named) == 7
+        assert named == set(COMMANDS)
+
+    def test_it_shows_the_tables_that_tools_write(self):
+        for mark in ("zoo", "benchmark"):
+            table = re.search(f"<!-- {mark} -->\n(.*?)<!-- /{mark} -->", README, flags=re.DOTALL)
+            assert table and table.group(1).count("|") > 10

@@ -1,0 +1,82 @@
+import matplotlib.image
+import numpy as np
+import pytest
+
+from tfdgm.training import pictures
+
+
+class TestImageGrid:
+    def test_places_each_image_with_its_levels(self):
+        x = np.arange(3)[:, None, None] * np.ones((1, 2, 2), int)
+        grid = pictures.image_grid(x, levels=3, columns=2, pixels=1)
+        assert grid.shape == (7, 7)
+        assert (grid[1:3, 1:3] == 0).all()
+        assert (grid[1:3, 4:6] == 128).all()
+        assert (grid[4:6, 1:3] == 255).all()
+        assert (grid[4:6, 4:6] == 64).all()  # No fourth image.
+
+    def test_pixels_are_squares(self):
+        small = pictures.image_grid(np.eye(4)[None], levels=2, pixels=1)
+        assert (pictures.image_grid(np.eye(4)[None], levels=2, pixels=3) == small.repeat(3, 0).repeat(3, 1)).all()
+
+    def test_real_values_span_their_own_range(self):
+        grid = pictures.image_grid(np.array([[[-3.0, 1.0]]]), pixels=1, gap=0)
+        assert grid.tolist() == [[0, 255]]
+
+    def test_one_value_alone_is_no_division_by_zero(self):
+        assert (pictures.image_grid(np.ones((1, 2, 2)), pixels=1, gap=0) == 0).all()
+
+    def test_colours_stay_apart(self):
+        x = np.zeros((1, 2, 2, 3), int)
+        x[..., 1] = 255
+        grid = pictures.image_grid(x, levels=256, pixels=1, gap=0)
+        assert grid.shape == (2, 2, 3) and (grid == x[0]).all()
+
+    def test_one_channel_is_grey(self):
+        assert pictures.image_grid(np.zeros((5, 2, 2, 1))).ndim == 2
+
+    @pytest.mark.parametrize("shape", [(100, 8, 8), (100, 28, 28), (16, 64, 64)])
+    def test_default_size_is_some_800_wide(self, shape):
+        assert 500 < pictures.image_grid(np.zeros(shape)).shape[1] < 1200
+
+
+class TestSaveImage:
+    def test_every_pixel_as_given(self, tmp_path):
+        image = np.arange(12, dtype=np.uint8).reshape(3, 4) * 20
+        pictures.save_image(tmp_path / "new folder" / "a.png", image)
+        read = matplotlib.image.imread(tmp_path / "new folder" / "a.png")
+        assert (np.round(read[..., 0] * 255) == image).all()
+
+    def test_an_error_leaves_the_old_file(self, tmp_path):
+        path = tmp_path / "a.png"
+        path.write_bytes(b"old")
+        with pytest.raises((ValueError, TypeError)):
+            pictures.save_image(path, np.zeros((2, 2, 7), np.uint8))
+        assert path.read_bytes() == b"old" and list(tmp_path.iterdir()) == [path]
+
+
+class TestIsImage:
+    @pytest.mark.parametrize(
+        "shape,expected", [((8, 8), True), ((8, 8, 1), True), ((8, 8, 3), True), ((8, 8, 2), False), ((64,), False)]
+    )
+    def test_by_shape(self, shape, expected):
+        assert pictures.is_image(shape) == expected
+
+
+class TestFigures:
+    def test_curves(self, tmp_path):
+        history = {"loss": [9.0, 3.0, 2.0], "val_loss": [9.5, 4.0, float("nan")]}
+        pictures.curves(tmp_path / "curves.png", history, best_epoch=2, title="t")
+        image = matplotlib.image.imread(tmp_path / "curves.png")
+        assert image.shape[:2] == (462, 770) and image[..., :3].std() > 0.01
+
+    @pytest.mark.parametrize("size", [1, 2, 6, 43])
+    def test_vectors(self, tmp_path, size):
+        random = np.random.default_rng(0)
+        pictures.vectors(tmp_path / "v.png", random.normal(size=(50, size)), random.normal(size=(60, size)), title="t")
+        image = matplotlib.image.imread(tmp_path / "v.png")
+        assert image.shape[1] >= 500 and image[..., :3].std() > 0.01
+
+    def test_constant_data(self, tmp_path):
+        pictures.vectors(tmp_path / "v.png", np.zeros((5, 2)), np.zeros((5, 2)))
+        assert (tmp_path / "v.png").stat().st_size > 1000

@@ -1,0 +1,33 @@
+import numpy as np
+import pytest
+
+from tfdgm import zoo
+
+
+class Scores:
+    """Stands for a model whose log-probability is x itself."""
+
+    levels, event_shape = 4, (2, 3)
+
+    def log_prob(self, x, condition=None):
+        return np.float32(x) if condition is None else np.float32(x) + condition
+
+
+class TestEvaluate:
+    def test_mean_and_error_over_batches_of_any_size(self):
+        x = np.random.default_rng(0).normal(100, 3, size=57)
+        result = zoo.evaluate(Scores(), [x[:20], x[20:21], x[21:]])
+        assert result.rows == 57
+        np.testing.assert_allclose(result.log_likelihood, x.mean(), rtol=1e-6)
+        np.testing.assert_allclose(result.standard_error, x.std(ddof=1) / 57**0.5, rtol=1e-5)
+        np.testing.assert_allclose(result.bits_per_dim, -x.mean() / 6 / np.log(2), rtol=1e-6)
+
+    def test_conditions_go_along(self):
+        assert zoo.evaluate(Scores(), [(np.zeros(3), np.ones(3))]).log_likelihood == 1.0
+
+    def test_one_row_has_no_standard_error(self):
+        assert np.isnan(zoo.evaluate(Scores(), [np.zeros(1)]).standard_error)
+
+    def test_no_rows(self):
+        with pytest.raises(ValueError, match="no rows"):
+            zoo.evaluate(Scores(), [])

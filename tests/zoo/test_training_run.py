@@ -1,0 +1,203 @@
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import matplotlib.image
+import numpy as np
+import pytest
+
+import tfdgm
+from tfdgm import data, zoo
+from tfdgm.zoo import Recipe, RecipeError
+from tfdgm.zoo.training_run import build_model, build_optimizer
+
+QUIET = {"verbose": 0, "report": lambda line: None}
+
+
+class TestFinishedRun:
+    def test_the_folder_is_a_zoo_entry(self, finished):
+        assert {p.name for p in finished.iterdir()} == {"recipe.toml", "card.json", "curves.png", "samples.png", "1"}
+        for name in ("curves.png", "samples.png"):
+            image = matplotlib.image.imread(finished / name)
+            assert min(image.shape[:2]) > 300 and image[..., :3].std() > 0.01
+
+    def test_the_recipe_says_what_was_run(self, finished, recipe):
+        assert Recipe.read(finished).sections == recipe
+
+    @pytest.mark.parametrize("split", ["validation", "test"])
+    def test_the_cards_likelihood_is_the_artifacts(self, finished, recipe, card, split):
+        splits = data.load(recipe["data"]["source"])
+        rows = splits.valid if split == "validation" else splits.test
+        scores = np.concatenate([tfdgm.load(finished).log_prob(x) for x in rows]).astype("float64")
+        assert card[split]["rows"] == len(scores) == 30
+        np.testing.assert_allclose(card[split]["nll"], -scores.mean(), rtol=1e-6)
+        np.testing.assert_allclose(card[split]["standard_error"], scores.std(ddof=1) / len(scores) ** 0.5, rtol=1e-6)
+        assert card[split]["bits_per_dim"] is None
+
+    def test_what_the_card_holds(self, finished, recipe, card):
+        model = tfdgm.load(finished)
+        splits = data.load(recipe["data"]["source"])
+        assert card["name"] == finished.name and card["is_bound"] is False
+        assert card["model"]["class"] == "RealNVP" and card["model"]["parameters"] == 2 * (1 * 8 + 8 + 8 * 4 + 4 + 6)
+        assert card["model"]["config"] == json.loads(json.dumps(model.get_config()))
+        assert card["model"]["config"]["seed"] == 5  # The training's.
+        assert card["data"]["sha256"] == splits.sha256
+        assert [card["data"][k] for k in ("train", "validation", "test")] == [240, 30, 30]
+        assert card["training"]["epochs"] == 3 and 1 <= card["training"]["best_epoch"] <= 3 and card["training"]["seed"] == 5
+        assert 0 < card["training"]["hours"] < 1
+        assert card["published"] == {**recipe["published"], "reached": True}
+        assert card["versions"]["tfdgm"] == tfdgm.__version__ and card["machine"]["cores"] == os.cpu_count()
+        assert card["command"] == f"tfdgm train {finished}/recipe.toml --output {finished}_again"
+
+    def test_it_is_refused_to_be_overwritten(self, finished, recipe):
+        before = (finished / "card.json").read_bytes()
+        with pytest.raises(RecipeError, match="holds a finished run"):
+            zoo.train(recipe, finished, **QUIET)
+        assert (finished / "card.json").read_bytes() == before
+
+    def test_another_recipe_is_refused(self, recipe, tmp_path):
+        (tmp_path / "recipe.toml").write_text(Recipe(recipe).to_toml())
+        other = Recipe(recipe).with_overrides({"training.seed": 6})
+        with pytest.raises(RecipeError, match="another recipe"):
+            zoo.train(other, tmp_path, **QUIET)
+        assert Recipe.read(tmp_path).training["seed"] == 5
+
+
+class TestImagesAndRestart:
+    @pytest.mark.slow
+    def test_integers_give_bits_per_dim_and_a_grid_and_a_restart_replaces_the_run(self, tmp_path):
+        recipe = {
+            "model": {"class": "MADE", "hidden_units": [4]},
+            "data": {"source": "digits", "condition": "label"},
+            "training": {"epochs": 30, "patience": 1, "learning_rate": 1.0},
+            "published": {"name": "A paper", "value": 0.1, "unit": "bits/dim", "source": "nowhere"},
+        }
+        card = zoo.train(recipe, tmp_path / "run", **QUIET)
+        assert card["training"]["epochs"] < 30  # A learning rate of 1 stops early.
+        assert card["training"]["epochs"] == card["training"]["best_epoch"] + 1
+        np.testing.assert_allclose(card["test"]["bits_per_dim"], card["test"]["nll"] / 64 / np.log(2))
+        assert card["published"]["reached"] is False
+        assert card["data"]["condition_shape"] == (10,) and card["data"]["levels"] == 17
+        image = matplotlib.image.imread(tmp_path / "run" / "samples.png")
+        assert image.shape[0] == image.shape[1] == (10 * 9 + 1) * 9
+
+        again = zoo.train(Recipe(recipe).with_overrides({"training.epochs": 1}), tmp_path / "run", restart=True, **QUIET)
+        assert again["training"]["epochs"] == zoo.card(str(tmp_path / "run"))["training"]["epochs"] == 1
+
+
+class TestResume:
+    @pytest.mark.slow
+    def test_killed_and_resumed_equals_unbroken(self, recipe, tmp_path):
+        sections = {**recipe, "training": {**recipe["training"], "epochs": 40}}
+        (tmp_path / "a.toml").write_text(Recipe(sections).to_toml())
+        folders = {name: tmp_path / name for name in ("unbroken", "killed")}
+
+        def start(name):
+            command = [sys.executable, "-m", "tfdgm", "train", str(tmp_path / "a.toml"), "--output", str(folders[name])]
+            return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+        process = start("killed")
+        state = folders["killed"] / "checkpoints" / "state.npz"
+        first = time.monotonic() + 300
+        while not (state.exists() and _epochs(state) >= 3):
+            assert process.poll() is None and time.monotonic() < first, process.stdout.read()
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        assert not (folders["killed"] / "card.json").exists()
+
+        runs = {name: start(name) for name in folders}
+        output = {name: run.communicate()[0] for name, run in runs.items()}
+        assert [run.returncode for run in runs.values()] == [0, 0], output
+        assert "Going on after epoch" in output["killed"] and "Going on" not in output["unbroken"]
+        a, b = (tfdgm.load(folder) for folder in folders.values())
+        for x, y in zip(a.weights, b.weights, strict=True):
+            np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-6)
+        cards = [zoo.card(str(folder)) for folder in folders.values()]
+        np.testing.assert_allclose(cards[0]["test"]["nll"], cards[1]["test"]["nll"], rtol=1e-6)
+        assert cards[0]["training"]["best_epoch"] == cards[1]["training"]["best_epoch"]
+        assert not (folders["killed"] / "checkpoints").exists()
+
+    def test_a_kill_after_the_last_epoch_needs_no_training(self, recipe, tmp_path, monkeypatch):
+        sections = {**recipe, "training": {"epochs": 1}}
+        export = tfdgm.DensityModel.export
+
+        def killed(model, path):
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(tfdgm.DensityModel, "export", killed)
+        with pytest.raises(KeyboardInterrupt):
+            zoo.train(sections, tmp_path, **QUIET)
+        assert (tmp_path / "checkpoints").exists() and not (tmp_path / "card.json").exists()
+        monkeypatch.setattr(tfdgm.DensityModel, "export", export)
+        monkeypatch.setattr(tfdgm.DensityModel, "fit", None)
+        assert zoo.train(sections, tmp_path, **QUIET)["training"]["epochs"] == 1
+
+    def test_changed_data_is_refused(self, recipe, rows_csv, tmp_path, monkeypatch):
+        rows = tmp_path / "rows.csv"
+        rows.write_text(rows_csv.read_text())
+        sections = {**recipe, "data": {"source": str(rows)}, "training": {"epochs": 1}}
+        monkeypatch.setattr(tfdgm.DensityModel, "export", lambda model, path: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            zoo.train(sections, tmp_path / "run", **QUIET)
+        rows.write_text(rows_csv.read_text() + "1,2,3\n")
+        with pytest.raises(tfdgm.training.CheckpointError, match=r"other settings .sha256: there .*--restart"):
+            zoo.train(sections, tmp_path / "run", **QUIET)
+
+
+class TestBuilding:
+    @pytest.fixture
+    def splits(self, rows_csv):
+        return data.load(rows_csv)
+
+    def model(self, splits, **arguments):
+        return build_model(Recipe({"model": arguments, "data": {"source": "x"}, "training": {"seed": 3}}), splits)
+
+    def test_shape_levels_and_seed_come_from_the_run(self, splits):
+        model = self.model(splits, **{"class": "MADE", "hidden_units": [4]})
+        assert model.event_shape == (3,) and model.levels is None and model.get_config()["seed"] == 3
+
+    @pytest.mark.parametrize(
+        "arguments,message",
+        [
+            ({"class": "MAFF"}, "no model 'MAFF'. Did you mean 'MAF'.*Known: GaussianMixture, IAF, MADE, MAF, RealNVP"),
+            ({"class": "DensityModel"}, "no model 'DensityModel'"),
+            ({"class": "MAF", "num_layer": 3}, "no argument of MAF 'num_layer'. Did you mean 'num_layers'"),
+            ({"class": "MAF", "hidden_units": "many"}, "MAF could not be built"),
+        ],
+    )
+    def test_errors(self, splits, arguments, message):
+        with pytest.raises(RecipeError, match=message):
+            self.model(splits, **arguments)
+
+    def test_a_model_without_condition(self, rows_csv):
+        splits = data.load(rows_csv, condition="a")
+        with pytest.raises(RecipeError, match="takes no condition"):
+            self.model(splits, **{"class": "GaussianMixture"})
+        assert self.model(splits, **{"class": "MAF", "hidden_units": [4]}).condition_shape == (1,)
+
+    def test_a_run_needs_all_splits(self, recipe, tmp_path):
+        with pytest.raises(RecipeError, match="0 validation"):
+            zoo.train(Recipe(recipe).with_overrides({"data.valid_fraction": 0.0}), tmp_path, **QUIET)
+
+    @pytest.mark.parametrize("name", zoo.recipe.OPTIMIZERS)
+    def test_every_optimizer(self, name):
+        optimizer = build_optimizer({**Recipe(RECIPE).training, "optimizer": name, "weight_decay": 0.1, "clipnorm": 2.0}, 10)
+        assert type(optimizer).__name__.lower() == name and optimizer.weight_decay == 0.1 and optimizer.clipnorm == 2.0
+
+    def test_a_cosine_ends_at_zero_with_the_last_step(self):
+        training = {**Recipe(RECIPE).training, "schedule": "cosine", "learning_rate": 0.2, "epochs": 5}
+        rate = build_optimizer(training, 10)._learning_rate
+        np.testing.assert_allclose([rate(0), rate(25), rate(50)], [0.2, 0.1, 0.0], atol=1e-7)
+
+
+RECIPE = {"model": {"class": "MAF"}, "data": {"source": "digits"}}
+
+
+def _epochs(state: pathlib.Path):
+    with np.load(state) as file:
+        return json.loads(str(file["meta"]))["epochs"]

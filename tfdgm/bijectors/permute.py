@@ -1,0 +1,24 @@
+import numpy as np
+import tensorflow as tf
+
+from tfdgm.bijectors.bijector import Bijector
+
+
+class Permute(Bijector):
+    """x_i = z_(p(i)); log-det 0.
+
+    Args:
+      permutation: p, a permutation of 0..D-1; `Permute(range(D)[::-1])` reverses.
+    """
+
+    def __init__(self, permutation, *, dtype=None, name="permute"):
+        super().__init__(dtype=dtype, name=name)
+        self.permutation = np.asarray(permutation)
+        if sorted(self.permutation.tolist()) != list(range(len(self.permutation))):
+            raise ValueError(f"`permutation` must hold each of 0..D-1 once. Received: {permutation}")
+
+    def forward_and_log_det(self, z, condition=None):
+        return tf.gather(z, self.permutation, axis=-1), tf.zeros(tf.shape(z)[:-1], z.dtype)
+
+    def inverse_and_log_det(self, x, condition=None):
+        return tf.gather(x, np.argsort(self.permutation), axis=-1), tf.zeros(tf.shape(x)[:-1], x.dtype)

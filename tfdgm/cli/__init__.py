@@ -1,0 +1,1 @@
+"""The command line, `tfdgm` or `python -m tfdgm`: one file per command."""

@@ -1,0 +1,47 @@
+"""The likelihood of a data set under a model.
+
+Usage: tfdgm evaluate MODEL [--data SOURCE] [--split test]
+
+Prints the mean log-likelihood in nats with its standard error over rows, and for integer data bits per dimension. MODEL is a
+zoo name, a run's folder or a SavedModel. Without --data, it is what the model was trained on, split as in its training.
+
+A higher log-likelihood is better; that of real-valued data may be positive, since a density may exceed 1. For flows over
+integers (dequantized) it is a lower bound, and says so.
+
+Examples:
+  tfdgm evaluate maf_digits
+  tfdgm evaluate runs/maf_rows --data new_rows.csv --split all
+"""
+
+from absl import flags
+
+from tfdgm.cli.usage import exactly
+
+FLAGS = flags.FlagValues()
+flags.DEFINE_string("data", None, "Data set's name, file, glob or folder. Default: what MODEL was trained on.", flag_values=FLAGS)
+flags.DEFINE_enum("split", "test", ["train", "valid", "test", "all"], "train, valid, test or all.", flag_values=FLAGS)
+flags.DEFINE_string("condition", None, "For a model of p(x|c): 'label', or the names of columns.", flag_values=FLAGS)
+flags.DEFINE_string("data_dir", None, "Folder of data sets. Default: the environment's TFDGM_DATA_DIR.", flag_values=FLAGS)
+
+
+def run(arguments):
+    name = exactly(arguments, "MODEL")
+
+    from tfdgm.cli.quiet import import_tensorflow
+
+    import_tensorflow()
+    from tfdgm.cli.inputs import load_model, load_splits, reshaped
+    from tfdgm.zoo.evaluation import evaluate
+
+    model = load_model(name)
+    splits = load_splits(model, name, FLAGS.data, condition=FLAGS.condition, data_dir=FLAGS.data_dir)
+    if FLAGS.split == "all":
+        dataset = splits.train.concatenate(splits.valid).concatenate(splits.test)
+    else:
+        dataset = getattr(splits, FLAGS.split)
+    result = evaluate(model, reshaped(model, dataset))
+    bound = "  (a lower bound: uniform dequantization)" if model.is_bound else ""
+    print(f"{type(model).__name__} on {splits.name}, {FLAGS.split}: {result.rows:,} rows")
+    print(f"log-likelihood  {result.log_likelihood:.4f} ± {result.standard_error:.4f} nats{bound}")
+    if result.bits_per_dim is not None:
+        print(f"bits/dim        {result.bits_per_dim:.4f}")

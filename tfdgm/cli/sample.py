@@ -1,0 +1,59 @@
+"""Draw samples: a picture for images, a table otherwise.
+
+Usage: tfdgm sample MODEL --out FILE [--num 64] [--seed 1]
+
+FILE ends in .png (a grid, for event shapes (h, w), (h, w, 1) and (h, w, 3)), .csv (one row a sample, flattened) or .npy
+(num x event shape). The same seed gives the same samples, and more samples begin with the same ones.
+
+Examples:
+  tfdgm sample maf_digits --num 100 --out grid.png
+  tfdgm sample runs/maf_rows --num 10000 --seed 7 --out samples.csv
+  tfdgm sample runs/by_label --condition 3 --out threes.png
+"""
+
+import pathlib
+
+import numpy as np
+from absl import flags
+
+from tfdgm.cli.usage import UsageError, exactly
+
+FLAGS = flags.FlagValues()
+flags.DEFINE_string("out", None, "File to write: .png, .csv or .npy. Required.", flag_values=FLAGS)
+flags.DEFINE_integer("num", 64, "How many.", lower_bound=1, flag_values=FLAGS)
+flags.DEFINE_integer("seed", 1, "Of the samples.", lower_bound=0, upper_bound=2**31 - 1, flag_values=FLAGS)
+flags.DEFINE_string(
+    "condition",
+    None,
+    "For a model of p(x|c): numbers with commas, or a class where c is one-hot.",
+    flag_values=FLAGS,
+)
+
+
+def run(arguments):
+    name = exactly(arguments, "MODEL")
+    out = pathlib.Path(FLAGS.out or "")
+    if out.suffix.lower() not in (".png", ".csv", ".npy"):
+        raise UsageError(f"--out expects a file that ends in .png, .csv or .npy. Received: {FLAGS.out or 'nothing'}")
+
+    from tfdgm.cli.quiet import import_tensorflow
+
+    import_tensorflow()
+    from tfdgm.cli.inputs import load_model, parse_condition
+    from tfdgm.cli.writing import written_aside
+    from tfdgm.training import pictures
+
+    model = load_model(name)
+    condition = parse_condition(model, FLAGS.condition)
+    if out.suffix.lower() == ".png" and not pictures.is_image(model.event_shape):
+        raise UsageError(f"Events of shape {model.event_shape} are no images: write a .csv or .npy file instead.")
+    samples = np.asarray(model.sample(FLAGS.num, seed=FLAGS.seed, condition=condition))
+    if out.suffix.lower() == ".png":
+        pictures.save_image(out, pictures.image_grid(samples, levels=model.levels))
+    else:
+        with written_aside(out) as file:
+            if out.suffix.lower() == ".npy":
+                np.save(file, samples)
+            else:
+                np.savetxt(file, samples.reshape(len(samples), -1), delimiter=",", fmt="%d" if model.levels else "%.9g")
+    print(f"{FLAGS.num} samples of shape {model.event_shape}: {out}")

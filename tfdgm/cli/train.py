@@ -1,0 +1,124 @@
+"""Train a model from a recipe, or from --model and --data; resumes by itself.
+
+Usage: tfdgm train RECIPE [--output DIR] [--set section.key=value ...]
+       tfdgm train --model MAF --data SOURCE [...]
+
+RECIPE is a .toml file, a folder that holds a recipe.toml, or the name of a zoo entry. Without one, --model names a class of
+tfdgm.models and everything else has defaults. Shape, levels and condition of the model come from the data.
+
+The folder DIR receives recipe.toml, card.json (all that is known of the run, with the likelihood of the test split), curves.png,
+samples.png and 1/, the SavedModel: it is what a zoo entry is. A state is saved after every epoch: after a kill, the same command
+goes on from there.
+
+The loss is the mean negative log-likelihood in nats. A negative loss is no error: a density may exceed 1.
+
+Examples:
+  tfdgm train --model MAF --data digits
+  tfdgm train --model RealNVP --data rows.csv --epochs 50 --set model.num_layers=6 --set model.hidden_units=[128,128]
+  tfdgm train maf_digits --set training.learning_rate=1e-3 --output runs/faster
+  tfdgm train my/recipe.toml --restart
+"""
+
+import pathlib
+
+from absl import flags
+
+from tfdgm.cli.usage import UsageError
+from tfdgm.zoo.recipe import SECTIONS, Recipe, RecipeError, parse_value
+from tfdgm.zoo.unknown_name import unknown_name
+
+FLAGS = flags.FlagValues()
+flags.DEFINE_string("model", None, "Class of the model: model.class.", flag_values=FLAGS)
+flags.DEFINE_string("data", None, "Data set's name, file, glob or folder: data.source.", flag_values=FLAGS)
+flags.DEFINE_string("condition", None, "What the density depends on, 'label' or columns: data.condition.", flag_values=FLAGS)
+flags.DEFINE_integer("epochs", None, "Epochs at most: training.epochs.", flag_values=FLAGS)
+flags.DEFINE_float("learning_rate", None, "Of the optimizer: training.learning_rate.", flag_values=FLAGS)
+flags.DEFINE_integer("batch_size", None, "Rows per step: data.batch_size.", flag_values=FLAGS)
+flags.DEFINE_integer(
+    "patience", None, "Stop after so many epochs without a better validation loss: training.patience.", flag_values=FLAGS
+)
+flags.DEFINE_integer("seed", None, "Of weights, noise and shuffling: training.seed.", flag_values=FLAGS)
+flags.DEFINE_multi_string(
+    "set",
+    [],
+    "Sets any other key, section.key=value with the value as in TOML; may be repeated. Sections: model (class, and its "
+    + "arguments), "
+    + ", ".join(f"{name} ({', '.join(keys)})" for name, keys in SECTIONS.items() if name != "model")
+    + ".",
+    flag_values=FLAGS,
+)
+flags.DEFINE_string(
+    "output",
+    None,
+    "Folder of the run. Default: runs/<model>_<data>, or RECIPE itself where it is a run that is not finished.",
+    flag_values=FLAGS,
+)
+flags.DEFINE_string("data_dir", None, "Folder of data sets. Default: the environment's TFDGM_DATA_DIR.", flag_values=FLAGS)
+flags.DEFINE_bool("restart", False, "Start over where there is a run already.", flag_values=FLAGS)
+
+_SHORT = {
+    "model": "model.class",
+    "data": "data.source",
+    "condition": "data.condition",
+    "batch_size": "data.batch_size",
+    "epochs": "training.epochs",
+    "learning_rate": "training.learning_rate",
+    "patience": "training.patience",
+    "seed": "training.seed",
+}
+
+
+def run(arguments):
+    overrides = {key: FLAGS[flag].value for flag, key in _SHORT.items() if FLAGS[flag].value is not None}
+    for setting in FLAGS["set"].value:
+        key, equals, value = setting.partition("=")
+        if not equals:
+            raise UsageError(f"--set expects section.key=value. Received: {setting}")
+        overrides[key.strip()] = parse_value(value.strip())
+    recipe = _recipe(arguments, overrides)
+    output = pathlib.Path(FLAGS.output or _default_output(arguments, recipe))
+
+    from tfdgm.cli.quiet import import_tensorflow
+
+    import_tensorflow()
+    from tfdgm.zoo import cards
+    from tfdgm.zoo.training_run import train
+
+    card = train(recipe, output, data_dir=FLAGS.data_dir, restart=FLAGS.restart, report=_say)
+    _say(f"\n{cards.text(card)}\n")
+    for name, what in (
+        ("card.json", "the figures above"),
+        ("curves.png", "train and validation loss"),
+        ("samples.png", "samples"),
+        ("1", "the SavedModel, for TF Serving or tfdgm.load"),
+    ):
+        _say(f"{str(output / name).ljust(len(str(output)) + 14)}{what}")
+
+
+def _recipe(arguments, overrides):
+    if len(arguments) > 1:
+        raise UsageError(f"Expected one RECIPE. Received: {' '.join(arguments)}")
+    if arguments:
+        recipe = Recipe.read(arguments[0])
+        return recipe.with_overrides(overrides) if overrides else recipe
+    if not {"model.class", "data.source"} <= set(overrides):
+        raise UsageError("Expected a RECIPE, or --model and --data. See `tfdgm train --help`.")
+    sections = {}
+    for key, value in overrides.items():
+        section, dot, name = key.partition(".")
+        if not dot:
+            raise RecipeError(f"--set expects section.key=value. {unknown_name('section', section, SECTIONS)}")
+        sections.setdefault(section, {})[name] = value
+    return Recipe(sections)
+
+
+def _default_output(arguments, recipe):
+    """RECIPE itself where it is a run that is not finished, else runs/ and the name of the recipe's folder or its contents."""
+    if arguments and (pathlib.Path(arguments[0]) / "checkpoints").is_dir():
+        return arguments[0]
+    own_folder = recipe.path is not None and pathlib.Path(recipe.path).name == "recipe.toml"
+    return pathlib.Path("runs") / (pathlib.Path(recipe.path).resolve().parent.name if own_folder else recipe.name)
+
+
+def _say(text):
+    print(text, flush=True)

@@ -1,0 +1,45 @@
+"""Check that a model is a density: round trips, log-determinants, masks, sampling, the SavedModel.
+
+Usage: tfdgm verify MODEL [--data SOURCE]
+
+Prints a table of checks, each with the error found and the error allowed. The exit code is 1 where one fails. The rows to check
+with are test rows of --data, or of what the model was trained on, or where neither is known, samples of the model.
+
+Examples:
+  tfdgm verify maf_digits
+  tfdgm verify runs/maf_rows --data rows.csv
+"""
+
+from absl import flags
+
+from tfdgm.cli.usage import UsageError, exactly
+
+FLAGS = flags.FlagValues()
+flags.DEFINE_string("data", None, "Data set's name, file, glob or folder. Default: what MODEL was trained on.", flag_values=FLAGS)
+flags.DEFINE_integer("rows", 64, "How many rows to check with, at most.", lower_bound=1, flag_values=FLAGS)
+flags.DEFINE_string("condition", None, "For a model of p(x|c): 'label', or the names of columns.", flag_values=FLAGS)
+flags.DEFINE_string("data_dir", None, "Folder of data sets. Default: the environment's TFDGM_DATA_DIR.", flag_values=FLAGS)
+
+
+def run(arguments):
+    name = exactly(arguments, "MODEL")
+
+    from tfdgm.cli.quiet import import_tensorflow
+
+    import_tensorflow()
+    from tfdgm import data, tasks
+    from tfdgm.cli.inputs import load_model, load_splits, reshaped
+
+    model = load_model(name)
+    x = condition = None  # `verify` then draws samples of the model.
+    try:
+        splits = load_splits(model, name, FLAGS.data, condition=FLAGS.condition, data_dir=FLAGS.data_dir)
+    except (UsageError, data.DataError):
+        if FLAGS.data is not None:
+            raise
+    else:
+        batch = next(iter(reshaped(model, splits.test).unbatch().batch(FLAGS.rows)))
+        x, condition = batch if isinstance(batch, tuple) else (batch, None)
+    report = tasks.verify(model, x, condition=condition, rows=FLAGS.rows)
+    print(report)
+    return 0 if report.passed else 1

@@ -1,0 +1,33 @@
+"""List the pretrained models, or show all that is known of one.
+
+Usage: tfdgm zoo [NAME]
+
+Without NAME a table: how large each entry is, its negative log-likelihood on the test split (lower is better) with the standard
+error, and the published figure beside it. With NAME its card: data and its hash, training, machine, figures, and the command
+that repeats it. Use an entry as MODEL in any command, or in Python: tfdgm.load(NAME).
+
+Examples:
+  tfdgm zoo
+  tfdgm zoo maf_digits
+"""
+
+from absl import flags
+
+from tfdgm.cli.usage import exactly
+from tfdgm.zoo import cards, entries
+
+FLAGS = flags.FlagValues()
+
+
+def run(arguments):
+    if arguments:
+        print(cards.text(entries.card(exactly(arguments, "NAME"))))
+        return
+    names = entries.names()
+    if names:
+        print(cards.table([entries.card(name) for name in names]))
+    untrained = [name for name in entries.recipe_names() if name not in names]
+    if untrained:
+        print(f"{chr(10) if names else ''}Recipes not trained yet: {', '.join(untrained)}")
+    if not names and not untrained:
+        print("The zoo is empty. Folders searched:", *map(str, entries.folders()))

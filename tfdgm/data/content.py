@@ -1,0 +1,56 @@
+"""What every reader hands to `loading`: arrays, with or without their own splits."""
+
+import dataclasses
+
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """Rows of one split.
+
+    x: array or memory map [n, *event_shape], any real or integer dtype.
+    condition: float32 array [n, *condition_shape], or None.
+    rows: the row numbers of `x` that belong to this part, in order.
+    """
+
+    x: np.ndarray
+    condition: np.ndarray | None = None
+    rows: np.ndarray | None = None
+
+    def __post_init__(self):
+        if self.rows is None:
+            object.__setattr__(self, "rows", np.arange(len(self.x)))
+
+
+@dataclasses.dataclass(frozen=True)
+class Content:
+    """A data set as read: `parts` has the key "all", or "train" and any of "valid" and "test"."""
+
+    name: str
+    parts: dict
+    levels: int | None
+    sha256: str
+    description: str
+
+
+def divide(part, *, valid_fraction, test_fraction, seed):
+    """Divides a part into train, valid and test by a permutation of its row numbers fixed by the seed.
+
+    `RandomState` is numpy's frozen generator: the same seed gives the same split with every numpy version.
+    A fraction above zero gives at least one row, as long as one is left for train. Within a split rows keep
+    their order.
+    """
+    n = len(part.rows)
+    num_test = _count(n, test_fraction)
+    num_valid = _count(n, valid_fraction)
+    order = np.random.RandomState(seed).permutation(n)
+    pieces = np.split(order, [num_test, num_test + num_valid])
+    test, valid, train = (Part(part.x, part.condition, part.rows[np.sort(p)]) for p in pieces)
+    return {"train": train, "valid": valid, "test": test}
+
+
+def _count(n, fraction):
+    if fraction == 0.0 or n < 3:
+        return 0
+    return max(1, round(n * fraction))

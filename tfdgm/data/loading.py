@@ -1,0 +1,185 @@
+"""`load` and `stream`: from a source, by name or path, to rows."""
+
+import os
+
+import numpy as np
+
+from tfdgm.data import content, digits, files, named, splits, values
+from tfdgm.data.data_error import DataError
+
+
+def load(
+    source,
+    *,
+    batch_size=256,
+    data_dir=None,
+    condition=None,
+    valid_fraction=0.1,
+    test_fraction=0.1,
+    seed=0,
+    shuffle=True,
+    levels=None,
+):
+    """(train, valid, test) of a data set, as `tf.data.Dataset`s of batches of `x`, or of `(x, condition)`.
+
+    Args:
+      source: one of `tfdgm.data.names()`; any name of TensorFlow Datasets with an `image` feature (`tfds:` in
+        front is allowed); a .csv, .npy, .npz or .parquet file, a glob or a folder of those; a folder of
+        images. A name comes before a file of that name: write `./mnist` for the file.
+      batch_size: rows per batch; the last batch is smaller. None gives single rows.
+      data_dir: folder with the source files of named sets, one folder each. Default: environment
+        `TFDGM_DATA_DIR`.
+      condition: "label" (named sets with labels) gives one-hot float32; a column's name, or a list of them,
+        takes these columns out of x (tables); an array's name (.npz). Default: no condition.
+      valid_fraction, test_fraction: for sources without these splits, drawn by a permutation of the rows
+        fixed by `seed`. MNIST and its likes (60,000 train images) give their last 10,000 in TFDS's order for
+        validation.
+      seed: of the split and of the shuffling.
+      shuffle: whether train is shuffled, anew in every epoch. valid and test never are.
+      levels: x is integers 0..levels-1. Default: what the source says; integer arrays have their maximum + 1,
+        tables are real-valued.
+
+    Returns:
+      `Splits`. x is int32 where there are levels, else float32.
+
+    Raises:
+      DataError: with one line on what was expected and what came.
+    """
+    _check_arguments(batch_size, valid_fraction, test_fraction, levels)
+    what = _read(_as_source(source), _folder(data_dir), condition, levels)
+    parts = what.parts
+    if len(parts) == 1:
+        (part,) = parts.values()
+        parts = content.divide(part, valid_fraction=valid_fraction, test_fraction=test_fraction, seed=seed)
+    elif "valid" not in parts:
+        parts = content.divide(parts["train"], valid_fraction=valid_fraction, test_fraction=0.0, seed=seed)
+        parts["test"] = what.parts["test"]
+    elif "test" not in parts:
+        parts = content.divide(parts["train"], valid_fraction=0.0, test_fraction=test_fraction, seed=seed)
+        parts["valid"] = what.parts["valid"]
+    dtype = "float32" if what.levels is None else "int32"
+    train, valid, test = (
+        splits.make_dataset(parts[key], dtype=dtype, batch_size=batch_size, shuffle=shuffle and key == "train", seed=seed)
+        for key in ("train", "valid", "test")
+    )
+    given = parts["train"].condition
+    return splits.Splits(
+        train,
+        valid,
+        test,
+        name=what.name,
+        event_shape=parts["train"].x.shape[1:],
+        dtype=dtype,
+        levels=what.levels,
+        condition_shape=None if given is None else given.shape[1:],
+        num_rows=[len(parts[key].rows) for key in ("train", "valid", "test")],
+        sha256=what.sha256,
+        description=what.description,
+        train_epochs=splits.make_epochs(parts["train"], dtype=dtype, batch_size=batch_size, seed=seed),
+    )
+
+
+def stream(source, batch_size, data_dir=None, levels=None, split=None):
+    """Yields numpy batches [batch_size, *event_shape] of all rows of a source, in order; the last is smaller.
+
+    Files are read as the batches are taken, in constant memory (an .npz array is read whole). `split` keeps
+    one split of a source with its own splits, which without it come one after another: train, valid, test.
+    Arguments else as in `load`. The source is looked up at once; errors in the rows come where they lie.
+    """
+    _check_arguments(batch_size or 0, 0.0, 0.0, levels)
+    if split not in (None, "train", "valid", "test"):
+        raise DataError(f"Expected split='train', 'valid', 'test' or None. Received: split={split!r}.")
+    source = _as_source(source)
+    if _is_file(source):
+        return _rebatch(files.blocks(source, levels, split), batch_size)
+    if split is not None:
+        content_splits = load(source, batch_size=batch_size, data_dir=data_dir, levels=levels, shuffle=False)
+        return (x.numpy() for x in getattr(content_splits, split))
+    return _rebatch(_all_rows(_read(source, _folder(data_dir), None, levels)), batch_size)
+
+
+def _read(source, data_dir, condition, levels):
+    if _is_file(source):
+        return files.read(source, levels, condition)
+    if source == "digits":
+        _only_label(source, condition)
+        what = digits.read(condition)
+    else:
+        from tfdgm.data import tfds_sets
+
+        what = tfds_sets.read(source, data_dir, condition)
+    if levels is not None and (what.levels is None or levels < what.levels):
+        kind = "real-valued" if what.levels is None else f"integers 0..{what.levels - 1}"
+        raise DataError(f"{source} is {kind}. Received: levels={levels}.")
+    return what if levels is None else content.Content(what.name, what.parts, levels, what.sha256, what.description)
+
+
+def _is_file(source):
+    """Whether the source is read as files. What has the form of a name and is no path is left to TFDS."""
+    if source.startswith("tfds:") or source in named.names():
+        return False
+    if os.path.splitext(source)[1].lower() in files.SUFFIXES:
+        return True
+    return not named.is_name(source) or (os.path.exists(source) and not _is_tfds_name(source))
+
+
+def _is_tfds_name(source):
+    from tfdgm.data import tfds_sets
+
+    return tfds_sets.exists(source)
+
+
+def _only_label(source, condition):
+    if condition not in (None, "label"):
+        raise DataError(f"{source} has the condition 'label'. Received: condition={condition!r}.")
+
+
+def _as_source(source):
+    try:
+        source = os.fspath(source)
+    except TypeError:
+        raise DataError(f"Expected a name or a path. Received: {type(source).__name__}.") from None
+    if not source:
+        raise DataError("Expected a name or a path. Received an empty string.")
+    return source
+
+
+def _folder(data_dir):
+    data_dir = data_dir or os.environ.get("TFDGM_DATA_DIR") or None
+    if data_dir is not None:
+        data_dir = os.path.expanduser(data_dir)
+        if not os.path.isdir(data_dir):
+            raise DataError(f"data_dir (or TFDGM_DATA_DIR) is no folder: {data_dir}.")
+    return data_dir
+
+
+def _check_arguments(batch_size, valid_fraction, test_fraction, levels):
+    if batch_size is not None and batch_size < 1:
+        raise DataError(f"Expected batch_size of at least 1. Received: {batch_size}.")
+    if min(valid_fraction, test_fraction) < 0.0 or valid_fraction + test_fraction >= 1.0:
+        raise DataError(
+            "Expected fractions of at least 0 that leave rows for train. "
+            f"Received: valid_fraction={valid_fraction}, test_fraction={test_fraction}."
+        )
+    if levels is not None and not 1 < levels <= 2**31:
+        raise DataError(f"Expected levels of at least 2. Received: {levels}.")
+
+
+def _all_rows(what):
+    for part in what.parts.values():
+        for start in range(0, len(part.rows), 2**12):
+            yield values.to_dtype(part.x[part.rows[start : start + 2**12]], what.levels)
+
+
+def _rebatch(chunks, batch_size):
+    """Cuts a stream of arrays [k, ...] into arrays [batch_size, ...], the last one smaller."""
+    rest = None
+    for chunk in chunks:
+        if rest is not None:
+            chunk = np.concatenate([rest, chunk])
+        whole = len(chunk) - len(chunk) % batch_size
+        for start in range(0, whole, batch_size):
+            yield chunk[start : start + batch_size]
+        rest = chunk[whole:] if whole < len(chunk) else None
+    if rest is not None:
+        yield rest

@@ -1,0 +1,64 @@
+"""Parquet tables of numeric columns, read a record batch at a time."""
+
+import contextlib
+
+import numpy as np
+
+from tfdgm.data import values
+from tfdgm.data.data_error import DataError
+
+_BATCH_ROWS = 2**15
+
+
+def columns(path):
+    """The columns' names, and their number. All must be numeric."""
+    import pyarrow
+
+    with _open(path) as file:
+        schema = file.schema_arrow
+    kinds = pyarrow.types
+    for field in schema:
+        if not (kinds.is_integer(field.type) or kinds.is_floating(field.type) or kinds.is_boolean(field.type)):
+            raise DataError(f"{path}, column {field.name!r}: expected numbers. Received: {field.type}.")
+    if not schema.names:
+        raise DataError(f"{path} has no columns.")
+    return list(schema.names), len(schema.names)
+
+
+def chunks(path, levels):
+    """Yields float32 arrays [k, columns]; every value is checked, and an error names the row (from 0)."""
+    import pyarrow
+
+    _, width = columns(path)
+    offset = 0
+    with _open(path) as file:
+        try:
+            for batch in file.iter_batches(batch_size=_BATCH_ROWS):
+                x = np.empty((batch.num_rows, width), np.float64)
+                for i, column in enumerate(batch.columns):
+                    x[:, i] = column.cast(pyarrow.float64(), safe=False).to_numpy(zero_copy_only=False)
+                values.check(x, levels, path, offset)
+                offset += len(x)
+                if len(x):
+                    yield x.astype(np.float32)
+        except (pyarrow.ArrowException, OSError) as e:
+            raise DataError(f"{path} is damaged: {_line(e)}") from None
+    if not offset:
+        raise DataError(f"{path} has columns but no rows.")
+
+
+@contextlib.contextmanager
+def _open(path):
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        file = pyarrow.parquet.ParquetFile(path)
+    except (pyarrow.ArrowException, OSError) as e:
+        raise DataError(f"{path} is damaged, or not parquet: {_line(e)}") from None
+    with file:
+        yield file
+
+
+def _line(error):
+    return str(error).strip().splitlines()[0]

@@ -1,0 +1,140 @@
+"""What `tfdgm.data.load` returns."""
+
+import numpy as np
+
+# Up to this size a split is copied into memory once; above it, batches are read from the memory-mapped file.
+_RESIDENT_BYTES = 512 * 2**20
+# Rows that are shuffled together. A larger split is also permuted once, so nothing stays in file order.
+_SHUFFLE_ROWS = 2**20
+
+
+class Splits:
+    """Three splits of one data set: `train, valid, test = splits`.
+
+    Each is a finite, re-iterable `tf.data.Dataset` of batches of `x` [n, *event_shape], or of `(x,
+    condition)`.
+
+    Attributes:
+      name: the data set's name, or the path it came from.
+      event_shape: tuple, the shape of one row.
+      dtype: "float32" for real values, "int32" for integers 0..levels-1.
+      levels: number of integer levels (2, 17, 256, ...), or None for real values.
+      condition_shape: tuple, the shape of one row's condition, or None.
+      num_train, num_valid, num_test: rows of each split.
+      sha256: hash of the source's bytes, hex.
+      description: one or two sentences on what this is, for cards and logs.
+    """
+
+    def __init__(
+        self,
+        train,
+        valid,
+        test,
+        *,
+        name,
+        event_shape,
+        dtype,
+        levels,
+        condition_shape,
+        num_rows,
+        sha256,
+        description,
+        train_epochs,
+    ):
+        self.train, self.valid, self.test = train, valid, test
+        self._train_epochs = train_epochs
+        self.name = name
+        self.event_shape = tuple(event_shape)
+        self.dtype = dtype
+        self.levels = levels
+        self.condition_shape = condition_shape
+        self.num_train, self.num_valid, self.num_test = num_rows
+        self.sha256 = sha256
+        self.description = description
+
+    def train_epochs(self, first, last):
+        """The batches of train, shuffled, for the epochs first..last-1 one after another.
+
+        For `fit` with `steps_per_epoch`. The order within an epoch depends on its number and the seed alone, so
+        a training that is interrupted goes on as if it had not been. (The order of `train` depends on how often
+        it was iterated before.)
+        """
+        return self._train_epochs(first, last)
+
+    def __iter__(self):
+        return iter((self.train, self.valid, self.test))
+
+    def __repr__(self):
+        return (
+            f"Splits(name={self.name!r}, event_shape={self.event_shape}, dtype={self.dtype!r}, "
+            f"levels={self.levels}, condition_shape={self.condition_shape}, num_train={self.num_train}, "
+            f"num_valid={self.num_valid}, num_test={self.num_test})"
+        )
+
+
+def make_dataset(part, *, dtype, batch_size, shuffle, seed):
+    """A `tf.data.Dataset` over a `Part`: row numbers are shuffled and batched, then the rows are gathered.
+
+    Working on row numbers keeps the per-row cost to one integer, whatever the event's size.
+    """
+    import tensorflow as tf
+
+    rows = part.rows
+    if shuffle and len(rows) > _SHUFFLE_ROWS:
+        rows = np.random.RandomState(seed).permutation(rows)
+    dataset = tf.data.Dataset.range(len(rows))
+    if shuffle and len(rows):
+        dataset = dataset.shuffle(min(len(rows), _SHUFFLE_ROWS), seed=seed, reshuffle_each_iteration=True)
+    dataset = dataset.batch(batch_size or 256).map(_gather_all(part, rows, dtype), num_parallel_calls=tf.data.AUTOTUNE)
+    if batch_size is None:
+        dataset = dataset.unbatch().apply(tf.data.experimental.assert_cardinality(len(rows)))
+    return dataset.prefetch(tf.data.AUTOTUNE)
+
+
+def make_epochs(part, *, dtype, batch_size, seed):
+    """`Splits.train_epochs` over a `Part`."""
+    import tensorflow as tf
+
+    def epochs(first, last):
+        def shuffled(epoch):
+            numbers = tf.range(len(part.rows), dtype=tf.int64)
+            order = tf.random.experimental.stateless_shuffle(numbers, (tf.constant(seed, tf.int64), epoch))
+            return tf.data.Dataset.from_tensor_slices(order).batch(batch_size or 256)
+
+        gather = _gather_all(part, part.rows, dtype)
+        dataset = tf.data.Dataset.range(first, last).flat_map(shuffled).map(gather, num_parallel_calls=tf.data.AUTOTUNE)
+        return dataset.prefetch(tf.data.AUTOTUNE)
+
+    return epochs
+
+
+def _gather_all(part, rows, dtype):
+    """A function from positions within `rows` to a batch of x, or of (x, condition)."""
+    x = _gather(part.x, rows, dtype)
+    if part.condition is None:
+        return x
+    condition = _gather(part.condition, rows, "float32")
+    return lambda i: (x(i), condition(i))
+
+
+def _gather(array, rows, dtype):
+    """A function from positions within `rows` [n] to values [n, *array.shape[1:]] of `dtype`."""
+    import tensorflow as tf
+
+    if len(rows) * array[:1].nbytes <= _RESIDENT_BYTES:
+        values = np.asarray(array[rows])
+        if values.dtype not in (np.uint8, np.int32, np.float32):
+            values = values.astype(np.uint8 if values.dtype == bool else dtype)
+        with tf.device("CPU:0"):
+            values = tf.constant(values)
+        return lambda i: tf.cast(tf.gather(values, i), dtype)
+
+    def read(i):
+        return array[rows[i]].astype(dtype)
+
+    def gather(i):
+        x = tf.numpy_function(read, [i], dtype, stateful=False)
+        x.set_shape([None, *array.shape[1:]])
+        return x
+
+    return gather

@@ -1,0 +1,74 @@
+import tensorflow as tf
+
+from tfdgm.distributions.distribution import Distribution
+from tfdgm.distributions.noise import uniforms
+
+
+class Autoregressive(Distribution):
+    """log p(x) = sum_t log p(x_t | x_<t), where the network gives each position's parameters and the family their meaning.
+
+    Scoring is one call of the network; sampling is its `generate`, at about the same arithmetic.
+
+    Args:
+      network: an `AutoregressiveNetwork` with the family's params_size.
+      family: a `Family`.
+    """
+
+    def __init__(self, network, family, *, name="autoregressive"):
+        if network.params_size != family.params_size:
+            raise ValueError(
+                f"`network` must give the family's {family.params_size} parameters a position. "
+                f"Received: network.params_size={network.params_size}"
+            )
+        self.network, self.family = network, family
+        super().__init__(
+            network.event_shape,
+            dtype=tf.int32 if family.levels else tf.as_dtype(network.compute_dtype),
+            condition_shape=network.condition_shape,
+            levels=family.levels,
+            name=name,
+        )
+
+    def log_prob_of_rows(self, x, condition=None, noise=None):
+        x = tf.cast(x, self.network.compute_dtype)
+        params = self.network(self._network_input(x), condition=condition)
+        log_prob = self.family.log_prob(params, x)
+        return tf.reduce_sum(tf.reshape(log_prob, (-1, self.event_size)), axis=-1)
+
+    def adapt(self, x, condition=None):
+        params = self.family.marginal_params(tf.cast(x, self.network.compute_dtype))
+        if params is not None:
+            self.network.start_at(params)
+
+    def draw_noise(self, seeds):
+        shape = (*self._static_event_shape, self.family.uniforms_size)
+        return uniforms(seeds, shape, tf.as_dtype(self.network.compute_dtype))
+
+    def from_noise(self, noise, condition=None):
+        def emit(position, params, uniforms_at):
+            return self._network_input(self.family.sample(params, uniforms_at))
+
+        return self._to_event(self.network.generate(emit, noise, condition))
+
+    def complete_from_noise(self, noise, x, known, condition=None):
+        """As `from_noise`, but positions where `known` [n, *event_shape] is not 0 keep x. Exact draws from p(unknown | known)
+        when the known positions come first in the network's order."""
+
+        def emit(position, params, at):
+            drawn = self._network_input(self.family.sample(params, at["noise"]))
+            return tf.where(at["known"], at["x"], drawn)
+
+        x = self._network_input(tf.cast(x, self.network.compute_dtype))
+        given = {"noise": noise, "x": x, "known": tf.not_equal(known, tf.zeros_like(known))}
+        return self._to_event(self.network.generate(emit, given, condition))
+
+    def _to_event(self, x):
+        x = self._network_output(x)
+        return tf.cast(tf.round(x), self.dtype) if self.levels else x
+
+    # The network sees levels 0..L-1 as 0..1: with -1..1, a mostly black image trains far worse (binarized MNIST: by 9 nats).
+    def _network_input(self, x):
+        return x / (self.levels - 1) if self.levels else x
+
+    def _network_output(self, x):
+        return x * (self.levels - 1) if self.levels else x

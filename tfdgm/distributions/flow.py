@@ -1,0 +1,54 @@
+import tensorflow as tf
+
+from tfdgm.bijectors import Bijector, forward_and_log_det, inverse_and_log_det
+from tfdgm.distributions.distribution import Distribution
+from tfdgm.distributions.standard_normal import StandardNormal
+from tfdgm.distributions.wrapped import Wrapped
+
+
+class Flow(Distribution):
+    """A normalizing flow: x = f(z), z ~ base; log p(x) = log p_base(f^-1(x)) + log |det df^-1/dx|, from one run of f^-1.
+
+    Rezende & Mohamed 2015, arXiv:1505.05770, eq. 5.
+
+    Args:
+      bijector: f; ours or a stock TFP one. One over vectors sees the event flattened.
+      event_shape: shape of x.
+      base: a `tfd.Distribution` of z with this event shape; the standard normal by default.
+      condition_shape: shape of the condition, or None.
+    """
+
+    def __init__(self, bijector, event_shape, *, base=None, condition_shape=None, dtype=tf.float32, name="flow"):
+        super().__init__(event_shape, dtype=dtype, condition_shape=condition_shape, name=name)
+        base = StandardNormal(event_shape, dtype=dtype) if base is None else base
+        self.bijector, self.base = bijector, base if isinstance(base, Distribution) else Wrapped(base)
+        # A stock bijector says 0 where it works elementwise: its log-det is then summed over the vector.
+        self.event_ndims = max(1, bijector.inverse_min_event_ndims)
+        self._inner_shape = (self.event_size,) if self.event_ndims == 1 else tuple(event_shape)
+
+    def log_prob_of_rows(self, x, condition=None, noise=None):
+        z, log_det = self.to_base(x, condition)
+        return self.base.log_prob_of_rows(z, condition) + log_det
+
+    def to_base(self, x, condition=None):
+        """x [n, *event_shape] -> (z [n, *event_shape], log |det dz/dx| [n])."""
+        x = tf.reshape(x, (-1, *self._inner_shape))
+        z, log_det = inverse_and_log_det(self.bijector, x, condition, self.event_ndims)
+        return tf.reshape(z, (-1, *self._static_event_shape)), log_det
+
+    def from_base(self, z, condition=None):
+        """z [n, *event_shape] -> x [n, *event_shape]."""
+        z = tf.reshape(z, (-1, *self._inner_shape))
+        x, _ = forward_and_log_det(self.bijector, z, condition, self.event_ndims)
+        return tf.reshape(x, (-1, *self._static_event_shape))
+
+    def draw_noise(self, seeds):
+        return self.base.draw_noise(seeds)
+
+    def from_noise(self, noise, condition=None):
+        return self.from_base(self.base.from_noise(noise, condition), condition)
+
+    def adapt(self, x, condition=None):
+        if isinstance(self.bijector, Bijector):
+            self.bijector.adapt(tf.reshape(x, (-1, *self._inner_shape)), condition)
+        self.base.adapt(self.to_base(x, condition)[0], condition)

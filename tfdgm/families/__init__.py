@@ -1,0 +1,9 @@
+"""Families: the parameters of one position -> its distribution. Arithmetic in `keras.ops` alone; no weights."""
+
+from tfdgm.families.bernoulli import Bernoulli
+from tfdgm.families.categorical import Categorical
+from tfdgm.families.family import Family
+from tfdgm.families.mixture_of_normals import MixtureOfNormals
+from tfdgm.families.normal import Normal
+
+__all__ = ["Bernoulli", "Categorical", "Family", "MixtureOfNormals", "Normal"]

@@ -1,0 +1,46 @@
+import math
+
+from keras import ops
+
+from tfdgm.families.family import Family
+from tfdgm.layers import bounded_log_scale, normal_quantile
+
+
+class MixtureOfNormals(Family):
+    """x real: log p(x) = log sum_k w_k N(x; m_k, s_k), as in RNADE (Uria et al. 2013, arXiv:1306.0186, eq. 6).
+
+    params = [a_1..a_K, m_1..m_K, r_1..r_K]: w = softmax(a), log s_k = bounded_log_scale(r_k).
+
+    Args:
+      num_components: K.
+    """
+
+    uniforms_size = 2
+
+    def __init__(self, num_components=10):
+        self.num_components = num_components
+        self.params_size = 3 * num_components
+
+    def _split(self, params):
+        k = self.num_components
+        return params[..., :k], params[..., k : 2 * k], bounded_log_scale(params[..., 2 * k :])
+
+    def log_prob(self, params, x):
+        a, m, log_s = self._split(params)
+        z = (x[..., None] - m) * ops.exp(-log_s)
+        log_n = -0.5 * ops.square(z) - log_s - 0.5 * math.log(2 * math.pi)
+        return ops.logsumexp(ops.log_softmax(a, axis=-1) + log_n, axis=-1)
+
+    def sample(self, params, uniforms):
+        a, m, log_s = self._split(params)
+        edges = ops.cumsum(ops.softmax(a, axis=-1), axis=-1)[..., :-1]
+        component = ops.sum(ops.cast(uniforms[..., :1] >= edges, "int32"), axis=-1)
+        chosen = ops.one_hot(component, self.num_components, dtype=params.dtype)
+        m, log_s = ops.sum(chosen * m, axis=-1), ops.sum(chosen * log_s, axis=-1)
+        return m + ops.exp(log_s) * normal_quantile(uniforms[..., 1])
+
+    def distribution(self, params):
+        from tensorflow_probability import distributions as tfd
+
+        a, m, log_s = self._split(params)
+        return tfd.MixtureSameFamily(tfd.Categorical(logits=a), tfd.Normal(m, ops.exp(log_s)))

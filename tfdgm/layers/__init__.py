@@ -1,0 +1,9 @@
+"""Keras 3 layers and functions that autoregressive models share. Backend-neutral: `keras` and `keras.ops` only."""
+
+from tfdgm.layers.activations import bounded_log_scale, normal_quantile
+from tfdgm.layers.dropout import Dropout
+from tfdgm.layers.exporting import exporting, is_exporting
+from tfdgm.layers.masked_dense import MaskedDense
+from tfdgm.layers.update_slice import update_slice
+
+__all__ = ["Dropout", "MaskedDense", "bounded_log_scale", "exporting", "is_exporting", "normal_quantile", "update_slice"]

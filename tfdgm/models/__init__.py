@@ -1,0 +1,10 @@
+"""Named models: compositions of a network or bijectors, a family or base, and `DensityModel`."""
+
+from tfdgm.models.density_model import DensityModel
+from tfdgm.models.gaussian_mixture import GaussianMixture
+from tfdgm.models.iaf import IAF
+from tfdgm.models.made import MADE
+from tfdgm.models.maf import MAF
+from tfdgm.models.realnvp import RealNVP
+
+__all__ = ["IAF", "MADE", "MAF", "DensityModel", "GaussianMixture", "RealNVP"]

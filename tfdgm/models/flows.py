@@ -1,0 +1,21 @@
+import math
+
+import tensorflow as tf
+
+from tfdgm.bijectors import ActNorm, Chain, ScaledSigmoid
+from tfdgm.distributions import Dequantized, Flow
+
+
+def flow_over(bijectors, event_shape, levels, standardize, condition_shape, dtype, base=None):
+    """A Flow through `bijectors` (data side first) with the preprocessing of the named flows, over integers where `levels`.
+
+    Preprocessing of integers: uniform dequantization, then the logit (`ScaledSigmoid`). Of all: standardisation.
+    """
+    size = math.prod(event_shape)
+    first = [ScaledSigmoid(levels, dtype=tf.as_dtype(dtype.compute_dtype))] if levels else []
+    if standardize:
+        first.append(ActNorm(size, trainable=False, dtype=dtype, name="standardize"))
+    compute_dtype = tf.as_dtype(dtype.compute_dtype)
+    chain = Chain([*first, *bijectors], dtype=compute_dtype)
+    flow = Flow(chain, event_shape, base=base, condition_shape=condition_shape, dtype=compute_dtype)
+    return Dequantized(flow, levels) if levels else flow

@@ -1,0 +1,200 @@
+"""What users hand in -> checked rows. Each error names what was expected and what came."""
+
+import contextlib
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+
+def plain(value):
+    """Tuples and numpy values as plain Python ones, for configs."""
+    if isinstance(value, (list, tuple)):
+        return tuple(plain(v) for v in value)
+    return value.tolist() if isinstance(value, (np.ndarray, np.generic)) else value
+
+
+def is_eager(*values):
+    """Whether all are concrete, and not tensors of a function being traced."""
+    return tf.executing_eagerly() and not any(tf.is_tensor(v) and not hasattr(v, "numpy") for v in values)
+
+
+def layers_and_variables(module):
+    """Every Keras layer, and every tf.Variable outside them as a keras.Variable, held as attribute anywhere in a tf.Module.
+
+    tf.Module's own search, in the order of attribute names, so that equal structures give equal lists.
+    """
+    parts = []
+    for part in module._flatten(predicate=lambda o: isinstance(o, (keras.layers.Layer, keras.Variable, tf.Variable))):
+        if isinstance(part, tf.Variable):
+            part = keras.Variable(part, trainable=part.trainable, dtype=part.dtype.name, name=part.name.split(":")[0])
+        if not any(part is p for p in parts):
+            parts.append(part)
+    return parts
+
+
+def check_x(x, event_shape, levels, dtype, name="x"):
+    """x as an array of the model's dtype (int32 for `levels`), or a ValueError."""
+    x = _numeric(x, name)
+    if x.shape[x.ndim - len(event_shape) :] != event_shape or x.ndim < len(event_shape):
+        raise ValueError(f"`{name}` must end in event_shape={event_shape}. Received: {name}.shape={x.shape}")
+    if levels is None:
+        if not np.isfinite(x).all():
+            where = tuple(int(i) for i in np.argwhere(~np.isfinite(x))[0])
+            raise ValueError(f"`{name}` must be finite. Received: {x[where]} at index {where}")
+        with np.errstate(over="ignore"):
+            cast = x.astype(dtype)
+        if not np.isfinite(cast).all():
+            raise ValueError(f"`{name}` must fit in {dtype}. Received: values up to {np.abs(x).max()}")
+        return cast
+    if x.dtype.kind == "f" and not (x == np.floor(x)).all():
+        bad = x[x != np.floor(x)].flat[0]
+        raise ValueError(f"`{name}` must hold integers 0..{levels - 1}. Received: {bad}")
+    if x.size and (x.min() < 0 or x.max() > levels - 1):
+        raise ValueError(f"`{name}` must hold integers 0..{levels - 1}. Received: values from {x.min()} to {x.max()}")
+    return x.astype(np.int32)
+
+
+def check_condition(condition, condition_shape, batch, dtype):
+    """`condition` broadcast to [*batch, *condition_shape] and flattened to rows, or None where the model takes none."""
+    if condition_shape is None:
+        if condition is not None:
+            raise ValueError("This model takes no `condition` (condition_shape=None). Received one.")
+        return None
+    if condition is None:
+        raise ValueError(f"This model needs a `condition` that ends in condition_shape={condition_shape}. Received: None")
+    condition = _numeric(condition, "condition").astype(dtype)
+    try:
+        condition = np.broadcast_to(condition, (*batch, *condition_shape))
+    except ValueError:
+        raise ValueError(
+            f"`condition` must have shape {(*batch, *condition_shape)} or {condition_shape}. "
+            f"Received: condition.shape={condition.shape}"
+        ) from None
+    if not np.isfinite(condition).all():
+        raise ValueError("`condition` must be finite. Received: NaN or infinity")
+    return condition.reshape((-1, *condition_shape))
+
+
+def _numeric(x, name):
+    try:
+        x = np.asarray(x)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"`{name}` must be an array of numbers. Received: {type(x).__name__} ({error})") from None
+    if x.dtype.kind not in "fiub" and x.dtype.name != "bfloat16":
+        raise ValueError(f"`{name}` must hold numbers. Received: dtype={x.dtype}")
+    return x
+
+
+def pad_rows(rows, n):
+    """rows [m, ...] -> [n, ...], the last row repeated; differentiable."""
+    if rows is None or len(rows) == n:
+        return rows
+    return tf.concat([rows, tf.repeat(rows[-1:], n - len(rows), axis=0)], axis=0)
+
+
+def training_data(model, x, condition=None, name="x"):
+    """Checked data for Keras: a tf.data as it came but for checks inside, or (x, condition) arrays."""
+    if not isinstance(x, tf.data.Dataset):
+        x = check_x(x, model.event_shape, model.levels, model.compute_dtype, name)
+        if x.ndim != 1 + len(model.event_shape):
+            raise ValueError(f"`{name}` must have shape [n, *{model.event_shape}]. Received: {name}.shape={x.shape}")
+        if not len(x):
+            raise ValueError(f"`{name}` must hold at least one row. Received: {name}.shape={x.shape}")
+        condition = check_condition(condition, model.condition_shape, x.shape[:1], model.compute_dtype)
+        return x, condition
+
+    if condition is not None:
+        raise ValueError(f"With a tf.data as `{name}`, put the condition inside: batches of (x, condition).")
+    spec = x.element_spec
+    specs = spec if isinstance(spec, tuple) else (spec,)
+    expected = [("x", model.event_shape)]
+    expected += [("condition", model.condition_shape)] if model.condition_shape is not None else []
+    if len(specs) != len(expected):
+        wanted = "batches of (x, condition)" if len(expected) == 2 else "batches of x"
+        raise ValueError(f"`{name}` must be a tf.data of {wanted}. Received: element_spec={spec}")
+    for (part, shape), got in zip(expected, specs, strict=True):
+        if not (got.dtype.is_floating or got.dtype.is_integer or got.dtype.is_bool):
+            raise ValueError(f"`{name}`: {part} must hold numbers. Received: dtype={got.dtype.name}")
+        if not got.shape.is_compatible_with((None, *shape)):
+            raise ValueError(f"`{name}`: batches of {part} must have shape (None, {str(shape)[1:]}. Received: {got.shape}")
+
+    def check(x, *condition):
+        if model.levels is None:
+            x = tf.cast(x, model.compute_dtype)
+            finite = tf.reduce_all(tf.math.is_finite(x))
+            checks = [tf.debugging.Assert(finite, [f"`{name}` must be finite. Received: NaN or infinity"])]
+        else:
+            whole = tf.cast(x, tf.int32)
+            ok = tf.reduce_all((whole >= 0) & (whole < model.levels) & (x == tf.cast(whole, x.dtype)))
+            text = f"`{name}` must hold integers 0..{model.levels - 1}. Received:"
+            checks = [tf.debugging.Assert(ok, [text, tf.reduce_min(x), "to", tf.reduce_max(x)])]
+            x = whole
+        condition = [tf.cast(c, model.compute_dtype) for c in condition]
+        checks += [tf.debugging.Assert(tf.reduce_all(tf.math.is_finite(c)), ["`condition` must be finite."]) for c in condition]
+        with tf.control_dependencies(checks):
+            x = tf.identity(x)
+        return (x, *condition) if condition else x
+
+    return x.map(check, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+
+
+def some_rows(data, count):
+    """Up to `count` rows (x, condition or None) of what `training_data` returned: of arrays any, of a tf.data the first."""
+    if not isinstance(data, tf.data.Dataset):
+        x, condition = data
+        rows = np.sort(np.random.default_rng(0).permutation(len(x))[:count])
+        return x[rows], None if condition is None else condition[rows]
+    parts, total = [], 0
+    for batch in data:
+        parts.append(batch if isinstance(batch, tuple) else (batch, None))
+        total += len(parts[-1][0])
+        if total >= count:
+            break
+    if not parts:
+        raise ValueError("The tf.data is empty: expected at least one batch.")
+    x = np.concatenate([x.numpy() for x, _ in parts])[:count]
+    return x, None if parts[0][1] is None else np.concatenate([c.numpy() for _, c in parts])[:count]
+
+
+def split_rows(data, fraction):
+    """(training, validation) arrays: the last `fraction` of the rows validate, as in Keras."""
+    if isinstance(data, tf.data.Dataset):
+        raise ValueError("`validation_split` needs arrays. Received: a tf.data; pass validation_data instead.")
+    at = len(data[0]) - int(len(data[0]) * fraction)
+    return tuple(tuple(None if a is None else a[part] for a in data) for part in (slice(None, at), slice(at, None)))
+
+
+def full_batches(data, batch_size, shuffle):
+    """A tf.data over arrays, in batches of one size, for XLA compiles anew for every size: each epoch leaves out another rest."""
+    n = len(data[0])
+    rows = tf.data.Dataset.range(n)
+    rows = rows.shuffle(n, reshuffle_each_iteration=True) if shuffle else rows
+    arrays = [tf.constant(a) for a in data if a is not None]
+
+    def take(index):
+        taken = tuple(tf.gather(a, index) for a in arrays)
+        return taken if len(taken) > 1 else taken[0]
+
+    return rows.batch(batch_size, drop_remainder=n >= batch_size).map(take).prefetch(tf.data.AUTOTUNE)
+
+
+def unpack(data):
+    """(x, condition or None) of a Keras batch: x, (x,), (x, condition) or (x, condition, sample weights)."""
+    x, condition, weights = keras.utils.unpack_x_y_sample_weight(data)
+    if weights is not None:
+        raise ValueError("`sample_weight` is not supported: the loss is the mean negative log-likelihood.")
+    return x, condition
+
+
+@contextlib.contextmanager
+def readable_errors():
+    """Turns a check that failed inside a tf.data pipeline into a ValueError with its own message."""
+    try:
+        yield
+    except tf.errors.InvalidArgumentError as error:
+        start = error.message.find("assertion failed: [")
+        if start < 0:
+            raise
+        text = error.message[start + len("assertion failed: [") :].split("\n")[0].split("[[")[0]
+        raise ValueError(text.strip().rstrip("]").replace("] [", " ")) from None

@@ -1,0 +1,76 @@
+import math
+
+import keras
+
+from tfdgm.bijectors import ActNorm, Invert, MaskedAutoregressive
+from tfdgm.models.density_model import DensityModel
+from tfdgm.models.flows import flow_over
+from tfdgm.networks import MADE
+
+
+class MAF(DensityModel):
+    """Masked autoregressive flow: Papamakarios et al. 2017, arXiv:1705.07057. Scoring is one pass of each network.
+
+    num_layers affine autoregressive layers, each with a MADE over the dimensions in alternating order: x = f_1(... f_K(z)).
+    We differ from the paper: log-scales are bounded, and ActNorm (optional) stands where the paper has batch normalisation.
+
+    Args:
+      event_shape: shape of one event, e.g. (43,) or (8, 8).
+      num_layers: K; 5 or 10 in the paper.
+      hidden_units: widths of each MADE's hidden layers.
+      activation: any Keras activation.
+      residual: residual connections between hidden layers of one width.
+      act_norm: an ActNorm after each layer.
+      levels: L for integer data 0..L-1, which is dequantized uniformly and carried to the real line; log_prob is then a bound.
+      standardize: subtracts the training data's mean and divides by its standard deviation, inside the model: `log_prob`
+        stays that of the data as given.
+      condition_shape: shape of the condition c in p(x|c), or None.
+      seed: of the training noise.
+    """
+
+    def __init__(
+        self,
+        event_shape,
+        *,
+        num_layers=5,
+        hidden_units=(512, 512),
+        activation="relu",
+        residual=False,
+        act_norm=False,
+        levels=None,
+        standardize=True,
+        condition_shape=None,
+        seed=0,
+        dtype=None,
+        name=None,
+    ):
+        super().__init__(dtype=dtype, name=name)
+        bijectors = autoregressive_layers(
+            event_shape, num_layers, hidden_units, activation, residual, act_norm, condition_shape, self.dtype_policy
+        )
+        self._set_distribution(flow_over(bijectors, event_shape, levels, standardize, condition_shape, self.dtype_policy), seed)
+
+
+def autoregressive_layers(
+    event_shape, num_layers, hidden_units, activation, residual, act_norm, condition_shape, dtype, inverted=False
+):
+    """The bijectors of a MAF, or of an IAF where `inverted`, data side first."""
+    size = math.prod(event_shape)
+    bijectors = []
+    for i in range(num_layers):
+        network = MADE(
+            (size,),
+            params_size=2,
+            hidden_units=hidden_units,
+            activation=activation,
+            input_order=("left-to-right", "right-to-left")[i % 2],
+            residual=residual,
+            condition_shape=condition_shape,
+            output_initializer=keras.initializers.VarianceScaling(1e-4),
+            dtype=dtype,
+        )
+        bijector = MaskedAutoregressive(network)
+        bijectors.append(Invert(bijector) if inverted else bijector)
+        if act_norm:
+            bijectors.append(ActNorm(size, dtype=dtype))
+    return bijectors

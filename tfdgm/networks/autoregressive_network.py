@@ -1,0 +1,107 @@
+import math
+
+import keras
+import numpy as np
+from keras import ops
+
+from tfdgm.layers import update_slice
+
+
+class AutoregressiveNetwork(keras.layers.Layer):
+    """The parameters of p(x_t | x_<t) for every position t, evaluated in two ways that give the same numbers.
+
+    `call` scores: all positions at once, from a known x. `step` generates: one position at a time, each activation computed
+    once and kept in `state`. A whole pass of `step` does about the arithmetic of one `call`.
+
+    A subclass writes `call(x, condition=None, training=None)`, `initial_state(batch_size, condition)` and
+    `step(t, x_prev, state)`. It may override `generate` where it can do better than one `step` a position.
+
+    Args:
+      event_shape: shape of one event x, without the batch axis.
+      params_size: parameters of one position.
+      order: order[t] is the flat index into the event of the position that comes t-th; a permutation of 0..D-1.
+      condition_shape: shape of the condition c in p(x|c), or None.
+    """
+
+    def __init__(self, event_shape, params_size, order, condition_shape=None, **kwargs):
+        super().__init__(**kwargs)
+        self.event_shape = tuple(event_shape)
+        self.event_size = math.prod(self.event_shape)
+        self.params_size = params_size
+        self.order = np.asarray(order)
+        self.condition_shape = None if condition_shape is None else tuple(condition_shape)
+        if sorted(self.order.tolist()) != list(range(self.event_size)):
+            raise ValueError(f"The order must be a permutation of 0..{self.event_size - 1}. Received: {order}")
+
+    def call(self, x, condition=None, training=None):
+        """x: [n, *event_shape] -> params [n, *event_shape, params_size]; those of position t depend on x_<t only."""
+        raise NotImplementedError
+
+    def initial_state(self, batch_size, condition=None):
+        """The state before the first position (any structure of tensors)."""
+        raise NotImplementedError
+
+    def step(self, t, x_prev, state):
+        """One position: t is a scalar integer, x_prev [n] the value at position t - 1 (ignored at t = 0).
+
+        Returns (params [n, params_size] of position t, the new state).
+        """
+        raise NotImplementedError
+
+    def start_at(self, params):
+        """Sets the output biases so that training starts from params [*event_shape, params_size]; a network may leave it out."""
+
+    def generate(self, emit, inputs, condition=None, *, return_params=False):
+        """The one loop that produces x, position after position.
+
+        Args:
+          emit: `emit(position, params, inputs_at_position) -> x_at_position`; position is a scalar flat index into the event,
+            params [n, params_size], inputs_at_position has the structure of `inputs` with [n, ...] leaves, x_at_position [n].
+          inputs: a structure of tensors [n, *event_shape] or [n, *event_shape, k]: noise, or known values.
+          condition: [n, *condition_shape] or None.
+          return_params: whether to return the parameters met on the way too.
+
+        Returns:
+          x [n, *event_shape], or (x, params [n, *event_shape, params_size]).
+        """
+        return self.generate_by_steps(emit, inputs, condition, return_params=return_params)
+
+    def generate_by_steps(self, emit, inputs, condition=None, *, return_params=False):
+        """`generate`, one `step` a position, whichever way the network itself generates."""
+        inputs = keras.tree.map_structure(self._in_order, inputs)
+        n = ops.shape(keras.tree.flatten(inputs)[0])[1]
+        size, order = self.event_size, ops.convert_to_tensor(self.order.astype("int32"))
+
+        def body(t, x_prev, x, params, state):
+            params_t, state = self.step(t, x_prev, state)
+            at_t = keras.tree.map_structure(lambda u: u[t], inputs)
+            x_t = ops.cast(emit(order[t], params_t, at_t), self.compute_dtype)
+            x = update_slice(x, [t, 0], x_t[None])
+            if return_params:
+                params = update_slice(params, [t, 0, 0], params_t[None])
+            return t + 1, x_t, x, params, state
+
+        zeros = ops.zeros((n,), self.compute_dtype)
+        params = ops.zeros((size if return_params else 0, n, self.params_size), self.compute_dtype)
+        start = (ops.convert_to_tensor(0), zeros, ops.zeros((size, n), self.compute_dtype), params)
+        loop = (*start, self.initial_state(n, condition))
+        _, _, x, params, _ = ops.while_loop(lambda t, *_: t < size, body, loop, maximum_iterations=size)
+        return (self._in_event(x), self._in_event(params)) if return_params else self._in_event(x)
+
+    def _in_order(self, u):
+        """[n, *event_shape, ...] -> [D, n, ...], positions in the order of generation."""
+        rest = tuple(u.shape[1 + len(self.event_shape) :])
+        u = ops.swapaxes(ops.reshape(u, (-1, self.event_size, *rest)), 0, 1)
+        return u if self._is_sorted else ops.take(u, self.order, axis=0)
+
+    def _in_event(self, u):
+        """[D, n, ...] in the order of generation -> [n, *event_shape, ...]."""
+        u = u if self._is_sorted else ops.take(u, np.argsort(self.order), axis=0)
+        return ops.reshape(ops.swapaxes(u, 0, 1), (-1, *self.event_shape, *u.shape[2:]))
+
+    @property
+    def _is_sorted(self):
+        return (self.order == np.arange(self.event_size)).all()
+
+    def compute_output_shape(self, input_shape, **kwargs):
+        return (*input_shape, self.params_size)

@@ -1,0 +1,194 @@
+import math
+
+import keras
+import numpy as np
+from keras import ops
+
+from tfdgm.layers import Dropout, MaskedDense, is_exporting, update_slice
+from tfdgm.networks.autoregressive_network import AutoregressiveNetwork
+from tfdgm.networks.made_blocks import MADEBlocks
+
+
+class MADE(AutoregressiveNetwork):
+    """A masked autoencoder for distribution estimation: Germain et al. 2015, arXiv:1502.03509.
+
+    Every unit has a degree m; inputs have 1..D in the input order, hidden units 1..D-1 (from 0 where they see a condition).
+    A connection into a hidden unit stays where m_out >= m_in (eq. 12), into an output where m_out > m_in (eq. 13):
+
+        h_1 = g((W_1 * M_1) x + b_1 + U_1 c),  h_l = g((W_l * M_l) h_(l-1) + b_l + U_l c),
+        params = (V * M_V) h_L + b + (A * M_A) x
+
+    A, the direct connections, only with `direct`. We differ from the paper in three ways: hidden units are sorted by degree (a
+    relabelling, which makes the masks block-triangular, so that about half of the product is skipped);
+    `hidden_degrees="sequential"` spreads the degrees evenly instead of drawing them; `residual` adds h_(l-1) to h_l.
+
+    Shapes: x [n, *event_shape], condition [n, *condition_shape] -> params [n, *event_shape, params_size].
+
+    Args:
+      event_shape: shape of one event; D is its size.
+      params_size: parameters per dimension (1 for Bernoulli logits, 2 for location and log-scale, ...).
+      hidden_units: widths of the hidden layers; equal ones with `residual`.
+      activation: any Keras activation.
+      input_order: "left-to-right", "right-to-left", "random" (by `seed`), or a permutation of 0..D-1: the flat index of the
+        dimension that comes first, second, ...
+      hidden_degrees: "sequential" or "random" (by `seed`).
+      residual: h_l = h_(l-1) + g(...) from the second hidden layer on.
+      direct: the paper's direct connections A from inputs to outputs.
+      dropout: rate after each hidden layer, in training only.
+      condition_shape: shape of the condition, or None.
+      output_initializer: initializer of V. A small one starts a flow near the identity.
+      seed: of the random order and degrees.
+    """
+
+    def __init__(
+        self,
+        event_shape,
+        *,
+        params_size=1,
+        hidden_units=(512, 512),
+        activation="relu",
+        input_order="left-to-right",
+        hidden_degrees="sequential",
+        residual=False,
+        direct=False,
+        dropout=0.0,
+        condition_shape=None,
+        output_initializer="glorot_uniform",
+        seed=0,
+        **kwargs,
+    ):
+        random = np.random.default_rng(seed)
+        order = _input_order(input_order, math.prod(event_shape), random)
+        super().__init__(event_shape, params_size, order, condition_shape, **kwargs)
+        self.hidden_units = tuple(hidden_units)
+        self.activation = keras.activations.get(activation)
+        self.input_order, self.hidden_degrees, self.residual, self.seed = input_order, hidden_degrees, residual, seed
+        self.output_initializer = keras.initializers.get(output_initializer)
+        if not self.hidden_units:
+            raise ValueError("`hidden_units` must name at least one hidden layer. Received: hidden_units=()")
+        if residual and len(set(self.hidden_units)) > 1:
+            raise ValueError(f"`residual` needs hidden layers of one width. Received: hidden_units={self.hidden_units}")
+
+        lowest = 0 if condition_shape is not None or self.event_size == 1 else 1
+        degrees = None
+        self.degrees = []
+        for units in self.hidden_units:
+            if degrees is None or not residual:
+                degrees = _hidden_degrees(hidden_degrees, units, lowest, self.event_size - 1, random)
+            self.degrees.append(degrees)
+
+        inputs = np.arange(1, self.event_size + 1)
+        self.hidden, self.condition_dense = [], []
+        for below, here in zip([inputs, *self.degrees[:-1]], self.degrees, strict=True):
+            self.hidden.append(MaskedDense(here[None, :] >= below[:, None], dtype=self.dtype_policy))
+            if condition_shape is not None:
+                dense = keras.layers.Dense(len(here), use_bias=False, dtype=self.dtype_policy)
+                dense.build((None, math.prod(self.condition_shape)))
+                self.condition_dense.append(dense)
+        mask = np.repeat(inputs, params_size)[None, :] > self.degrees[-1][:, None]
+        self.out = MaskedDense(mask, kernel_initializer=self.output_initializer, dtype=self.dtype_policy)
+        self.direct = None
+        if direct:
+            strictly_later = np.repeat(inputs, params_size)[None, :] > inputs[:, None]
+            self.direct = MaskedDense(strictly_later, use_bias=False, kernel_initializer="zeros", dtype=self.dtype_policy)
+        self.dropout = Dropout(dropout, seed=seed, dtype=self.dtype_policy)
+        self.built = True
+
+    def call(self, x, condition=None, training=None):
+        h = ops.reshape(x, (-1, self.event_size))
+        inputs = h = h if self._is_sorted else ops.take(h, self.order, axis=1)
+        for i, (layer, c) in enumerate(zip(self.hidden, self._condition_terms(condition), strict=True)):
+            y = layer(h) if c is None else layer(h) + c
+            y = self.dropout(self.activation(y), training=training)
+            h = h + y if self.residual and i else y
+        params = self.out(h) if self.direct is None else self.out(h) + self.direct(inputs)
+        params = ops.reshape(params, (-1, self.event_size, self.params_size))
+        params = params if self._is_sorted else ops.take(params, np.argsort(self.order), axis=1)
+        batch = ops.shape(x)[: len(x.shape) - len(self.event_shape)]
+        return ops.reshape(params, (*(batch if len(batch) != 1 else [-1]), *self.event_shape, self.params_size))
+
+    def _condition_terms(self, condition):
+        if self.condition_shape is None:
+            return [None] * len(self.hidden)
+        c = ops.reshape(condition, (-1, math.prod(self.condition_shape)))
+        return [dense(c) for dense in self.condition_dense]
+
+    def start_at(self, params):
+        params = ops.reshape(params, (self.event_size, self.params_size))
+        self.out.bias.assign(ops.reshape(ops.take(params, self.order, axis=0), (-1,)))
+
+    def initial_state(self, batch_size, condition=None):
+        return MADEBlocks(self, 1).initial_state(batch_size, condition)
+
+    def step(self, t, x_prev, state):
+        weights, x, hidden = state
+        # x_prev is noise at t = 0; a zero is written, which row 0 has anyway.
+        x = update_slice(x, [ops.maximum(t - 1, 0), 0], ops.where(t > 0, x_prev, ops.zeros_like(x_prev))[None])
+        params, _, hidden = MADEBlocks(self, 1).block(t, weights, x, hidden, lambda j, params: x_prev)
+        return params[0], (weights, x, hidden)
+
+    def generate(self, emit, inputs, condition=None, *, return_params=False):
+        # Larger blocks are fewer operations, which count outside XLA; smaller ones are less to compile.
+        blocks = MADEBlocks(self, min(self.event_size, 4 if is_exporting() else 2))
+        inputs = keras.tree.map_structure(lambda u: blocks.split(self._in_order(u)), inputs)
+        n = ops.shape(keras.tree.flatten(inputs)[0])[2]
+        order = ops.convert_to_tensor(np.resize(self.order, blocks.num_positions).astype("int32"))
+        weights, x, hidden = blocks.initial_state(n, condition)
+
+        def body(b, x, hidden, all_params):
+            inputs_b = keras.tree.map_structure(lambda u: u[b], inputs)
+
+            def emit_j(j, params):
+                inputs_j = keras.tree.map_structure(lambda u: u[j], inputs_b)
+                return ops.cast(emit(order[b * blocks.block_size + j], params, inputs_j), self.compute_dtype)
+
+            params, x_b, hidden = blocks.block(b, weights, x, hidden, emit_j)
+            x = update_slice(x, [b * blocks.block_size, 0], x_b)
+            if return_params:
+                all_params = update_slice(all_params, [b * blocks.block_size, 0, 0], ops.stack(params))
+            return b + 1, x, hidden, all_params
+
+        kept = (blocks.num_positions if return_params else 0, n, self.params_size)
+        loop = (ops.convert_to_tensor(0), x, hidden, ops.zeros(kept, self.compute_dtype))
+        _, x, _, params = ops.while_loop(lambda b, *_: b < blocks.num_blocks, body, loop, maximum_iterations=blocks.num_blocks)
+        x = self._in_event(x[: self.event_size])
+        return (x, self._in_event(params[: self.event_size])) if return_params else x
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "event_shape": self.event_shape,
+            "params_size": self.params_size,
+            "hidden_units": self.hidden_units,
+            "activation": keras.activations.serialize(self.activation),
+            "input_order": self.input_order if isinstance(self.input_order, str) else self.order.tolist(),
+            "hidden_degrees": self.hidden_degrees,
+            "residual": self.residual,
+            "direct": self.direct is not None,
+            "dropout": self.dropout.rate,
+            "condition_shape": self.condition_shape,
+            "output_initializer": keras.initializers.serialize(self.output_initializer),
+            "seed": self.seed,
+        }
+
+
+def _input_order(input_order, size, random):
+    if isinstance(input_order, str):
+        orders = {
+            "left-to-right": np.arange(size),
+            "right-to-left": np.arange(size)[::-1],
+            "random": random.permutation(size),
+        }
+        if input_order not in orders:
+            raise ValueError(f"`input_order` must be one of {list(orders)} or a permutation. Received: {input_order!r}")
+        return orders[input_order]
+    return np.asarray(input_order)
+
+
+def _hidden_degrees(kind, units, lowest, highest, random):
+    highest = max(lowest, highest)
+    if kind == "sequential":
+        return lowest + (np.arange(units) * (highest - lowest + 1)) // units
+    if kind == "random":
+        return np.sort(random.integers(lowest, highest, units, endpoint=True))
+    raise ValueError(f"`hidden_degrees` must be 'sequential' or 'random'. Received: {kind!r}")

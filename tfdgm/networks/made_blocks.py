@@ -1,0 +1,106 @@
+import numpy as np
+from keras import ops
+
+from tfdgm.layers import update_slice
+
+
+class MADEBlocks:
+    """A MADE's weights laid out for generation: `block_size` positions at a time, each activation computed once.
+
+    A hidden unit of degree t depends on x_<t and is first needed by the parameters of position t, so it is computed there. Units
+    are grouped by that position into groups of equal size (padded), so one `while_loop` serves all blocks. As in a blocked
+    triangular solve, a block takes one large product with all that came before and small ones inside. Batch last: [unit, n].
+    """
+
+    def __init__(self, network, block_size):
+        self.network, self.block_size = network, block_size
+        self.num_blocks = -(-network.event_size // block_size)
+        self.num_positions = self.num_blocks * block_size
+        positions = np.arange(network.event_size)
+        self.groups = [
+            self._group(positions),
+            *[self._group(degrees) for degrees in network.degrees],
+            self._group(np.repeat(positions, network.params_size)),
+        ]
+
+    def _group(self, computed_at):
+        """[num_positions, size]: which units are computed at each position; len(computed_at) stands for padding."""
+        size = np.bincount(computed_at).max()
+        groups = np.full((self.num_positions, size), len(computed_at))
+        for position in range(self.num_positions):
+            units = np.flatnonzero(computed_at == position)
+            groups[position, : len(units)] = units
+        return groups
+
+    def split(self, u):
+        """[D, n, ...] -> [num_blocks, block_size, n, ...], padded."""
+        u = ops.pad(u, [[0, self.num_positions - self.network.event_size]] + [[0, 0]] * (len(u.shape) - 1))
+        return ops.reshape(u, (self.num_blocks, self.block_size, *ops.shape(u)[1:]))
+
+    def initial_state(self, batch_size, condition):
+        """(weights of every layer in blocks, x [position, n], activations of every hidden layer [unit, n])."""
+        network = self.network
+        layers = [*network.hidden, network.out]
+        terms = [*network._condition_terms(condition), None]
+        weights = []
+        connections = list(zip(layers, self.groups[:-1], self.groups[1:], terms, strict=True))
+        if network.direct is not None:
+            connections.append((network.direct, self.groups[0], self.groups[-1], None))
+        for layer, below, here, term in connections:
+            kernel = ops.take(ops.pad(layer.masked_kernel(), [[0, 1], [0, 1]]), below.ravel(), axis=0)
+            kernel = ops.take(ops.transpose(kernel), here.ravel(), axis=0)
+            bias = ops.cast(layer.bias, kernel.dtype) if layer.use_bias else ops.zeros((layer.mask.shape[1],), kernel.dtype)
+            bias = bias[:, None]
+            bias = bias if term is None else bias + ops.transpose(term)
+            bias = ops.take(ops.pad(bias, [[0, 1], [0, 0]]), here.ravel(), axis=0)
+            rows = self.block_size * here.shape[1]
+            kernel = ops.reshape(kernel, (self.num_blocks, rows, below.size))
+            weights.append((kernel, ops.reshape(bias, (self.num_blocks, rows, -1))))
+        x, *hidden = [ops.zeros((group.size, batch_size), network.compute_dtype) for group in self.groups[:-1]]
+        return weights, x, hidden
+
+    def block(self, b, weights, x, hidden, emit):
+        """Block b: `emit(j, params [n, params_size]) -> x [n]` for each position j of it.
+
+        Returns (params of each position, x of the block [block_size, n], the new activations of all blocks).
+        """
+        states = [x, *hidden]
+        sizes = [group.shape[1] for group in self.groups]
+        far, near = [], []
+        below = [*zip(states, sizes[:-1], strict=True), (x, 1)]  # The last is for direct connections.
+        for (kernel, bias), (state, size) in zip(weights, below, strict=False):
+            kernel_b = kernel[b]
+            far.append(ops.matmul(kernel_b, state) + bias[b])
+            width = self.block_size * size
+            near.append(ops.slice(kernel_b, [0, b * width], [kernel.shape[1], width]))
+        new = [[] for _ in states]
+        params = []
+        for j in range(self.block_size):
+            for i, size in enumerate(sizes[1:]):
+                rows = slice(j * size, (j + 1) * size)
+                y = far[i][rows]
+                if i == 0:
+                    y = self._add_outer(y, near[0][rows], new[0])
+                else:
+                    known = ops.concatenate(new[i], axis=0)
+                    y = y + ops.matmul(near[i][rows, : known.shape[0]], known)
+                if i == len(hidden):
+                    if self.network.direct is not None:
+                        y = self._add_outer(y + far[-1][rows], near[-1][rows], new[0])
+                    params.append(ops.transpose(y))
+                    continue
+                y = self.network.activation(y)
+                new[i + 1].append(new[i][j] + y if self.network.residual and i else y)
+            new[0].append(emit(j, params[-1])[None])
+        hidden = [
+            update_slice(state, [b * self.block_size * size, 0], ops.concatenate(values, axis=0))
+            for state, size, values in zip(hidden, sizes[1:-1], new[1:], strict=True)
+        ]
+        return params, ops.concatenate(new[0], axis=0), hidden
+
+    @staticmethod
+    def _add_outer(y, columns, x):
+        """y + columns x, for x a list of rows: elementwise, cheaper than a product so thin."""
+        for k, x_k in enumerate(x):
+            y = y + columns[:, k : k + 1] * x_k
+        return y

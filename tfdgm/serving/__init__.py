@@ -1,0 +1,5 @@
+"""SavedModels: written with TF Serving's signatures, and read back as the same Keras model."""
+
+from tfdgm.serving.saved_model import ArtifactError, export, find_saved_model, load, restore
+
+__all__ = ["ArtifactError", "export", "find_saved_model", "load", "restore"]

@@ -1,0 +1,125 @@
+import json
+import os
+import pathlib
+import shutil
+
+import keras
+import tensorflow as tf
+
+import tfdgm
+from tfdgm.serving.signatures import signatures
+
+DESCRIPTION = pathlib.Path("assets.extra") / "tfdgm.json"
+
+
+class ArtifactError(ValueError):
+    """A SavedModel that cannot be read or written."""
+
+
+def export(model, path, *, overwrite=True):
+    """Writes `model` as a SavedModel to `path`, with the signatures of `signatures`; core TensorFlow ops, nothing jit-compiled.
+
+    It is written aside and renamed, so an existing version stays whole until the new one is.
+    """
+    path = pathlib.Path(path)
+    if path.exists() and not overwrite:
+        raise ArtifactError(f"`path` exists already: {path}. Choose another version number, or overwrite=True.")
+    if path.exists() and not ((path / "saved_model.pb").exists() or not any(path.iterdir())):
+        raise ArtifactError(f"`path` must be a new folder, or one that holds a SavedModel. Received: {path}, with other files.")
+    aside, old = path.with_name(f".{path.name}.new"), path.with_name(f".{path.name}.old")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(aside, ignore_errors=True)
+        module = tf.Module()
+        module.weights = {f"{i:04d}": weight.value for i, weight in enumerate(model.weights)}
+        tf.saved_model.save(module, str(aside), signatures=signatures(model))
+        (aside / DESCRIPTION).parent.mkdir(exist_ok=True)
+        (aside / DESCRIPTION).write_text(json.dumps(_description(model), indent=1))
+        if path.exists():
+            shutil.rmtree(old, ignore_errors=True)
+            os.rename(path, old)
+        os.rename(aside, path)
+    except (OSError, tf.errors.OpError) as error:
+        shutil.rmtree(aside, ignore_errors=True)
+        _put_back(path)
+        raise ArtifactError(f"Could not write {path}: {error}. What was there before is unchanged.") from None
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _put_back(path):
+    """After a kill between the two renames of `export` the old version lies beside; puts it back."""
+    old = path.with_name(f".{path.name}.old")
+    if old.exists() and not path.exists():
+        os.rename(old, path)
+
+
+def _description(model):
+    try:
+        name, config = keras.saving.get_registered_name(type(model)), model.get_config()
+    except NotImplementedError:
+        name, config = None, None
+    weights = [{"shape": list(w.shape), "dtype": w.dtype} for w in model.weights]
+    return {"tfdgm": tfdgm.__version__, "class": name, "config": config, "weights": weights}
+
+
+def find_saved_model(path):
+    """The version folder that `path` means: itself, or its highest numbered version, as TF Serving chooses."""
+    path = pathlib.Path(path)
+    for old in [path.with_name(f".{path.name}.old"), *path.glob(".*.old")]:
+        _put_back(old.with_name(old.name[1:-4]))
+    if (path / "saved_model.pb").exists():
+        return path
+    versions = sorted((int(p.name), p) for p in path.glob("*") if p.name.isdigit()) if path.is_dir() else []
+    if versions:
+        return versions[-1][1]
+    what = "holds no saved_model.pb and no numbered version folder" if path.is_dir() else "does not exist"
+    raise ArtifactError(f"Expected the folder of a SavedModel. Received: {path}, which {what}.")
+
+
+def load(path):
+    """The Keras model that wrote the SavedModel at `path` (a version folder, or the folder of versions); fit can go on."""
+    path = find_saved_model(path)
+    description = _read_description(path)
+    if description["class"] is None:
+        raise ArtifactError(
+            f"{path} was exported by DensityModel.from_distribution, whose distribution is not in the artifact. Build the "
+            "distribution again, then `DensityModel.from_distribution(distribution).restore(path)`."
+        )
+    cls = keras.saving.get_registered_object(description["class"])
+    if cls is None:
+        raise ArtifactError(f"{path} holds a {description['class']}, which is not known here: import the module that defines it.")
+    try:
+        model = cls.from_config(description["config"])
+    except TypeError as error:
+        raise ArtifactError(f"{path} was written by another tfdgm ({description['tfdgm']}): {error}") from None
+    restore(model, path)
+    return model
+
+
+def restore(model, path):
+    """Sets the weights of `model` from the SavedModel at `path`, bit for bit."""
+    path = find_saved_model(path)
+    expected = [(list(w.shape), w.dtype) for w in model.weights]
+    written = [(w["shape"], w["dtype"]) for w in _read_description(path)["weights"]]
+    if expected != written:
+        raise ArtifactError(
+            f"{path} holds other weights than this model: expected {len(expected)}, received {len(written)}; "
+            f"first difference: {next(((e, w) for e, w in zip(expected, written, strict=False) if e != w), 'their number')}."
+        )
+    try:
+        checkpoint = tf.train.load_checkpoint(str(path / "variables" / "variables"))
+        values = [checkpoint.get_tensor(f"weights/{i:04d}/.ATTRIBUTES/VARIABLE_VALUE") for i in range(len(expected))]
+    except (tf.errors.OpError, ValueError, RuntimeError, IndexError) as error:
+        raise ArtifactError(f"The SavedModel at {path} is damaged: {str(error).splitlines()[0]}") from None
+    for weight, value in zip(model.weights, values, strict=True):
+        weight.assign(value)
+
+
+def _read_description(path):
+    try:
+        description = json.loads((path / DESCRIPTION).read_text())
+        return {key: description[key] for key in ("tfdgm", "class", "config", "weights")}
+    except FileNotFoundError:
+        raise ArtifactError(f"{path} was not written by tfdgm: it has no {DESCRIPTION}.") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise ArtifactError(f"The SavedModel at {path} is damaged: {DESCRIPTION} cannot be read ({error}).") from None

@@ -1,0 +1,60 @@
+import tensorflow as tf
+
+from tfdgm.layers import MaskedDense, exporting
+
+
+def signatures(model):
+    """The functions of a SavedModel, by name. Every input and output has the batch axis first.
+
+    | name | inputs | outputs |
+    |---|---|---|
+    | `log_prob` = `serving_default` | `x` [n, *event] | `log_prob` [n], nats |
+    | `sample` | `seed` int32 [n, 2] | `x` [n, *event]; row i depends on seed i alone |
+    | `encode`, `decode` (flows) | `x` / `z` [n, *event] | `z`, `log_det` [n] / `x` |
+    | `complete` (autoregressive) | `x`, `known` [n, *event], `seed` | `x`, kept where `known` is not 0 |
+
+    Models with a condition take `condition` [n, *condition_shape] as well.
+    """
+    distribution = model.distribution
+    for layer in model._flatten_layers():
+        if isinstance(layer, MaskedDense):
+            layer.premask()
+
+    event = tf.TensorSpec((None, *model.event_shape), distribution.dtype)
+    latent = tf.TensorSpec((None, *model.event_shape), model.compute_dtype)
+    seed = tf.TensorSpec((None, 2), tf.int32)
+
+    def log_prob(x, condition=None):
+        return {"log_prob": distribution.log_prob_of_rows(x, condition)}
+
+    def sample(seed, condition=None):
+        return {"x": distribution.from_noise(distribution.draw_noise(seed), condition)}
+
+    def encode(x, condition=None):
+        z, log_det = distribution.to_base(x, condition)
+        return {"z": z, "log_det": log_det}
+
+    def decode(z, condition=None):
+        return {"x": distribution.from_base(z, condition)}
+
+    def complete(x, known, seed, condition=None):
+        return {"x": distribution.complete_from_noise(distribution.draw_noise(seed), x, known, condition)}
+
+    functions = {"log_prob": (log_prob, {"x": event}), "sample": (sample, {"seed": seed})}
+    if hasattr(distribution, "to_base"):
+        functions["encode"] = encode, {"x": event}
+        functions["decode"] = decode, {"z": latent}
+    if hasattr(distribution, "complete_from_noise"):
+        functions["complete"] = complete, {"x": event, "known": event, "seed": seed}
+    if model.condition_shape is not None:
+        condition = tf.TensorSpec((None, *model.condition_shape), model.compute_dtype)
+        functions = {name: (f, {**specs, "condition": condition}) for name, (f, specs) in functions.items()}
+
+    with exporting():
+        traced = {name: _trace(function, specs) for name, (function, specs) in functions.items()}
+    return {"serving_default": traced["log_prob"], **traced}
+
+
+def _trace(function, specs):
+    specs = {name: tf.TensorSpec(spec.shape, spec.dtype, name=name) for name, spec in specs.items()}
+    return tf.function(function, autograph=False).get_concrete_function(**specs)

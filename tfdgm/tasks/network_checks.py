@@ -1,0 +1,68 @@
+"""Measurements of an `AutoregressiveNetwork`."""
+
+import numpy as np
+import tensorflow as tf
+
+from tfdgm.tasks.bijector_checks import worst
+from tfdgm.tasks.check import Check
+
+
+def mask_leaks(name, network, condition=None, *, rows=3, seed=0):
+    """How many pairs (input i, output t) with t not after i in the network's order are connected.
+
+    Each input is perturbed in turn and the outputs are compared with those of the unperturbed input in the same place of an
+    equal batch, so that outputs without a connection stay equal to the last bit: the tolerance is 0.
+    """
+    moved = connections(network, condition, rows=rows, seed=seed)
+    rank = np.argsort(network.order)
+    allowed = rank[None, :] > rank[:, None]
+    leaks = np.argwhere(moved & ~allowed)
+    detail = f"{int((moved & allowed).sum())} of {int(allowed.sum())} allowed connections seen"
+    if len(leaks):
+        detail = f"input {leaks[0][0]} reaches the parameters of position {leaks[0][1]}"
+    return Check(name, len(leaks), 0, detail)
+
+
+def connections(network, condition=None, *, rows=3, seed=0):
+    """Which outputs move when one input does: bool [D inputs, D outputs], by flat index into the event."""
+    size, random = network.event_size, np.random.default_rng(seed)
+    given = _given(condition, size)
+    function = tf.function(lambda x: network(x, **given), autograph=False)
+    moved = np.zeros((size, size), bool)
+    for _ in range(rows):
+        x = np.repeat(random.normal(size=(1, size)), size, axis=0)
+        other = x + np.diag(random.choice([-1, 1], size) * random.uniform(1, 3, size))
+        outputs = []
+        for inputs in (x, other):
+            inputs = tf.constant(inputs.reshape(size, *network.event_shape), network.compute_dtype)
+            outputs.append(function(inputs).numpy().reshape(size, size, -1))
+        moved |= (outputs[0] != outputs[1]).any(axis=-1)
+    return moved
+
+
+def generation_equals_call(name, network, condition=None, *, by_steps, tolerance, rows=3, seed=0):
+    """How far the parameters met while x is generated (here: a given x) are from those of `call` at that x.
+
+    by_steps: one `step` a position, or the network's own `generate`. The difference is relative to max(1, |params|).
+    """
+    random = np.random.default_rng(seed)
+    x = tf.constant(random.normal(size=(rows, *network.event_shape)), network.compute_dtype)
+    given = _given(condition, rows)
+
+    @tf.function(autograph=False)
+    def run():
+        generate = network.generate_by_steps if by_steps else network.generate
+        back, params = generate(lambda position, params, x_t: x_t, x, given.get("condition"), return_params=True)
+        return back, params, network(x, **given)
+
+    back, params, expected = (np.asarray(value, np.float64) for value in run())
+    error = np.abs(params - expected) / np.maximum(1, np.abs(expected))
+    if not (back == x.numpy()).all():  # What was emitted must come back in its place.
+        error = np.inf
+    return Check(name, worst(error), tolerance, f"largest relative difference over {rows} rows")
+
+
+def _given(condition, n):
+    if condition is None:
+        return {}
+    return {"condition": tf.repeat(tf.convert_to_tensor(condition)[:1], n, axis=0)}

@@ -1,0 +1,7 @@
+"""What happens between a gradient and a weight, and around a training: checkpoints and pictures."""
+
+from tfdgm.training import pictures
+from tfdgm.training.checkpoints import CheckpointError, Checkpoints
+from tfdgm.training.guarded_update import StopOnNonFinite, guarded_update
+
+__all__ = ["CheckpointError", "Checkpoints", "StopOnNonFinite", "guarded_update", "pictures"]

@@ -1,0 +1,151 @@
+"""Pictures of a training and of samples, as .png files. matplotlib is imported when one is drawn, and needs no display."""
+
+import math
+import pathlib
+
+import numpy as np
+
+_BLUE, _ORANGE, _GREY = "#2a6fbb", "#e07b39", "#8a8a8a"
+
+
+def is_image(event_shape):
+    """Whether events of this shape are drawn as images: (h, w), (h, w, 1) or (h, w, 3)."""
+    return len(event_shape) == 2 or (len(event_shape) == 3 and event_shape[-1] in (1, 3))
+
+
+def image_grid(x, *, levels=None, columns=None, pixels=None, gap=1):
+    """x [n, h, w] or [n, h, w, 1 or 3] -> one uint8 image, with `columns` images a row (default: as square as may be).
+
+    Integers 0..levels-1 span black to white; real values their own range. Each pixel becomes a square of `pixels` (default:
+    so that the grid is some 800 wide); `gap` of these lie between images.
+    """
+    x = np.asarray(x, np.float64)
+    n, h, w = x.shape[:3]
+    x = x.reshape(n, h, w, -1)
+    low, high = (0, levels - 1) if levels else (x.min(), x.max())
+    x = np.clip((x - low) / ((high - low) or 1), 0, 1)
+    columns = columns or math.ceil(math.sqrt(n))
+    rows = math.ceil(n / columns)
+    pixels = pixels or max(1, round(800 / (columns * (w + gap))))
+    grid = np.full((rows * (h + gap) + gap, columns * (w + gap) + gap, x.shape[-1]), 0.25)
+    for i, image in enumerate(x):
+        top, left = (i // columns) * (h + gap) + gap, (i % columns) * (w + gap) + gap
+        grid[top : top + h, left : left + w] = image
+    grid = np.round(255 * grid).astype(np.uint8).repeat(pixels, axis=0).repeat(pixels, axis=1)
+    return grid[..., 0] if grid.shape[-1] == 1 else grid
+
+
+def save_image(path, image):
+    """A uint8 image [h, w] or [h, w, 3], pixel by pixel."""
+    import matplotlib.image
+
+    image = image if image.ndim == 3 else np.repeat(image[..., None], 3, axis=-1)
+    _written_aside(path, lambda file: matplotlib.image.imsave(file, image, format="png"))
+
+
+def curves(path, history, *, best_epoch=None, title="", unit="nats"):
+    """Train and validation loss over epochs, the best epoch marked."""
+    figure = _figure(7, 4.2)
+    axes = figure.subplots()
+    for name, label, color in (("loss", "train", _BLUE), ("val_loss", "validation", _ORANGE)):
+        if history.get(name):
+            axes.plot(range(1, len(history[name]) + 1), history[name], color=color, label=label, linewidth=1.6)
+    values = np.array([v for name in ("loss", "val_loss") for v in history.get(name, [])])
+    values = values[np.isfinite(values)]
+    if len(values):
+        # The first epochs would hide all the rest.
+        low, high = values.min(), np.quantile(values, 0.9)
+        spread = (high - low) or 1.0
+        axes.set_ylim(low - 0.1 * spread, max(high + 0.6 * spread, history["loss"][-1]))
+    if best_epoch and history.get("val_loss"):
+        axes.plot(best_epoch, history["val_loss"][best_epoch - 1], "o", color=_ORANGE, label=f"best, epoch {best_epoch}")
+    axes.set(xlabel="epoch", ylabel=f"negative log-likelihood, {unit}", title=title)
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.grid(color="#e6e6e6")
+    axes.set_axisbelow(True)
+    axes.legend(frameon=False)
+    axes.spines[["top", "right"]].set_visible(False)
+    _save(path, figure)
+
+
+def vectors(path, samples, data, *, title="", most=5):
+    """Samples beside data [n, D]: a pair plot of up to `most` dimensions, and histograms of the further ones (up to 20)."""
+    samples, data = (np.asarray(x, np.float64).reshape(len(x), -1) for x in (samples, data))
+    size = data.shape[1]
+    paired, further = min(size, most), range(most, min(size, 20))
+    columns = max(paired, 1)
+    rows = paired + math.ceil(len(further) / columns)
+    figure = _figure(max(2.1 * columns, 5), max(2.1 * rows, 3.6) + 0.6)
+    axes = figure.subplots(rows, columns, squeeze=False)
+    limits = [_limits(data[:, i]) for i in range(size)]
+    for row in range(paired):
+        for column in range(paired):
+            a = axes[row, column]
+            if row == column:
+                _histogram(a, samples[:, row], data[:, row], limits[row])
+            elif row > column:
+                for x, color in ((data, _GREY), (samples, _BLUE)):
+                    a.scatter(x[:1000, column], x[:1000, row], s=9 if len(x) < 300 else 3, color=color, alpha=0.55, linewidths=0)
+                a.set(xlim=limits[column], ylim=limits[row])
+            else:
+                a.axis("off")
+            if row == paired - 1 or row == column:
+                a.set_xlabel(f"x{column}")
+            if column == 0 and row > 0:
+                a.set_ylabel(f"x{row}")
+    for k, i in enumerate(further):
+        a = axes[paired + k // columns, k % columns]
+        _histogram(a, samples[:, i], data[:, i], limits[i])
+        a.set_xlabel(f"x{i}")
+    for a in axes.flat[paired * columns + len(further) :]:
+        a.axis("off")
+    for a in axes.flat:
+        a.tick_params(labelsize=6)
+        a.spines[["top", "right"]].set_visible(False)
+    handles = [_patch(_GREY, "data (test)"), _patch(_BLUE, "samples")]
+    figure.suptitle(title, fontsize=10)
+    figure.legend(handles=handles, loc="upper right", frameon=False, fontsize=9)
+    _save(path, figure)
+
+
+def _histogram(axes, samples, data, limits):
+    bins = np.linspace(*limits, 1 + int(np.clip(1.5 * math.sqrt(len(data)), 8, 40)))
+    for x, color in ((data, _GREY), (samples, _BLUE)):
+        weights = np.full(len(x), 1 / max(len(x), 1))
+        axes.hist(np.clip(x, *limits), bins, weights=weights, color=color, alpha=0.55)
+    axes.set(xlim=limits, yticks=[])
+
+
+def _limits(x):
+    low, high = np.quantile(x, (0.002, 0.998))
+    margin = 0.08 * ((high - low) or 1.0)
+    return low - margin, high + margin
+
+
+def _patch(color, label):
+    from matplotlib.patches import Patch
+
+    return Patch(color=color, label=label, alpha=0.7)
+
+
+def _figure(width, height):
+    from matplotlib.figure import Figure  # Not pyplot, which looks for a display and keeps every figure.
+
+    return Figure(figsize=(width, height), dpi=110, layout="constrained")
+
+
+def _save(path, figure):
+    _written_aside(path, lambda file: figure.savefig(file, format="png"))
+
+
+def _written_aside(path, write):
+    path = pathlib.Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.new")
+    try:
+        with open(aside, "wb") as file:
+            write(file)
+    except BaseException:
+        aside.unlink(missing_ok=True)
+        raise
+    aside.replace(path)

@@ -1,0 +1,39 @@
+import dataclasses
+import math
+
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """The likelihood of many rows.
+
+    Attributes:
+      rows: how many.
+      log_likelihood: mean log p(x), nats.
+      standard_error: of that mean, over rows.
+      bits_per_dim: -log_likelihood / (D log 2); None for real-valued data, where it depends on the data's unit.
+    """
+
+    rows: int
+    log_likelihood: float
+    standard_error: float
+    bits_per_dim: float | None
+
+
+def evaluate(model, dataset):
+    """The mean log-likelihood of a tf.data of batches of x, or (x, condition), through `model.log_prob`."""
+    count, mean, squares = 0, 0.0, 0.0
+    for batch in dataset:
+        log_prob = np.asarray(model.log_prob(*batch) if isinstance(batch, tuple) else model.log_prob(batch), np.float64)
+        # Chan et al. 1979: mean and sum of squared deviations of two sets, from those of each.
+        n, m = len(log_prob), log_prob.mean()
+        delta = m - mean
+        mean += delta * n / (count + n)
+        squares += ((log_prob - m) ** 2).sum() + delta**2 * count * n / (count + n)
+        count += n
+    if not count:
+        raise ValueError("There are no rows to evaluate.")
+    error = math.sqrt(squares / (count - 1) / count) if count > 1 else float("nan")
+    size = math.prod(model.event_shape)
+    return Evaluation(count, float(mean), error, -float(mean) / (size * math.log(2)) if model.levels else None)

@@ -1,0 +1,23 @@
+import pathlib
+
+import tfdgm.models  # noqa: F401  Registers the classes that an artifact names.
+from tfdgm import serving
+from tfdgm.zoo import entries
+from tfdgm.zoo.unknown_name import unknown_name
+
+
+def load(name_or_path):
+    """The Keras model of a zoo entry, by name, or of a SavedModel: a version folder, a folder of versions, or a run's folder.
+
+    `log_prob` equals that of the model which was exported, bit for bit, and `fit` goes on. A zoo name comes before a folder of
+    that name: write "./maf_digits" for the folder.
+    """
+    if name_or_path in entries.names():
+        return serving.load(entries.find(name_or_path))
+    path = pathlib.Path(name_or_path).expanduser()
+    if not path.exists():
+        unknown = unknown_name("zoo entry", name_or_path, entries.names())
+        raise entries.ZooError(f"There is no folder {str(name_or_path)!r}. {unknown}")
+    if (path / "checkpoints").is_dir() and not any(p.name.isdigit() for p in path.iterdir()):
+        raise entries.ZooError(f"The run in {path} is not finished: `tfdgm train {path}` goes on with it.")
+    return serving.load(path)

@@ -1,0 +1,171 @@
+"""Recipes: what a training run is made from, as TOML. Imports no TensorFlow."""
+
+import copy
+import json
+import pathlib
+
+from tfdgm.zoo import entries
+from tfdgm.zoo.unknown_name import unknown_name
+
+try:
+    import tomllib
+except ModuleNotFoundError:  # Python 3.10
+    import tomli as tomllib
+
+#: The keys of each section with their defaults; a type stands for a key without one. [model] takes its class's arguments.
+SECTIONS = {
+    "model": {"class": str},
+    "data": {
+        "source": str,
+        "condition": None,
+        "batch_size": 256,
+        "valid_fraction": 0.1,
+        "test_fraction": 0.1,
+        "levels": None,
+        "seed": 0,
+    },
+    "training": {
+        "epochs": 100,
+        "optimizer": "adam",
+        "learning_rate": 1e-3,
+        "schedule": "constant",
+        "warmup_epochs": 0,
+        "weight_decay": 0.0,
+        "epsilon": None,
+        "clipnorm": None,
+        "ema_momentum": None,
+        "patience": None,
+        "seed": 0,
+    },
+    "published": {"name": str, "value": float, "unit": str, "source": str},
+}
+OPTIMIZERS = ("adam", "adamax", "adamw", "lion", "nadam", "rmsprop", "sgd")
+SCHEDULES = ("constant", "cosine")
+UNITS = ("nats", "bits/dim")
+_INTEGERS = {"batch_size": 1, "levels": 2, "epochs": 1, "warmup_epochs": 0, "patience": 1, "seed": 0}
+_NUMBERS = ("valid_fraction", "test_fraction", "learning_rate", "weight_decay", "epsilon", "clipnorm", "ema_momentum", "value")
+_CHOICES = {"optimizer": OPTIMIZERS, "schedule": SCHEDULES, "unit": UNITS}
+
+
+class RecipeError(ValueError):
+    """A recipe that cannot be read, or holds what is not known."""
+
+
+class Recipe:
+    """A training run as plain values, checked: `Recipe.read("recipe.toml")`, or `Recipe({"model": {...}, "data": {...}})`.
+
+    | section | keys |
+    |---|---|
+    | [model] | `class`, and the arguments of that class in `tfdgm.models`; event_shape, levels and condition_shape come |
+    |  | from the data |
+    | [data] | `source` (a name or a file), `condition`, `batch_size`, `valid_fraction`, `test_fraction`, `levels`, `seed` |
+    | [training] | `epochs`, `optimizer`, `learning_rate`, `schedule` (constant or cosine), `warmup_epochs` (of a |
+    |  | rate that rises from 0), `weight_decay`, `epsilon` (of Adam and its kin), `clipnorm`, |
+    |  | `ema_momentum` (weights averaged over steps), `patience` (epochs without a better validation loss), `seed` |
+    | [published] | `name`, `value`, `unit` ("nats" or "bits/dim", of the negative log-likelihood), `source`; optional |
+    """
+
+    def __init__(self, sections, *, path=None):
+        self.path = path
+        self.sections = _checked(sections, path or "The recipe")
+        self.model = self.sections["model"]
+        self.data = {**SECTIONS["data"], **self.sections["data"]}
+        self.training = {**SECTIONS["training"], **self.sections.get("training", {})}
+        self.published = self.sections.get("published")
+
+    @classmethod
+    def read(cls, path):
+        """From a .toml file, a folder that holds a recipe.toml, or the name of a zoo entry."""
+        if path in entries.recipe_names():
+            file = entries.find_recipe(path)
+        else:
+            file = pathlib.Path(path).expanduser()
+            file = file / "recipe.toml" if file.is_dir() else file
+        try:
+            text = file.read_bytes().decode()
+            return cls(tomllib.loads(text), path=file)
+        except FileNotFoundError:
+            if entries.is_name(str(path)) and not str(path).endswith(".toml"):
+                raise RecipeError(unknown_name("recipe", path, entries.recipe_names())) from None
+            raise RecipeError(f"There is no recipe {str(file)!r}.") from None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise RecipeError(f"{file} is not TOML: {error}") from None
+
+    def with_overrides(self, overrides):
+        """A new recipe with {"section.key": value} set; as in a file, unknown keys are errors."""
+        sections = copy.deepcopy(self.sections)
+        for name, value in overrides.items():
+            section, dot, key = name.partition(".")
+            if not dot or section not in SECTIONS:
+                raise RecipeError(f"Expected section.key, e.g. training.epochs. {unknown_name('section', section, SECTIONS)}")
+            sections.setdefault(section, {})[key] = value
+        return Recipe(sections)
+
+    @property
+    def name(self):
+        """<model>_<data>, as zoo entries are named."""
+        return f"{self.model['class']}_{pathlib.Path(self.data['source']).stem}".lower()
+
+    def to_toml(self):
+        """The recipe as a file's text; verbatim where it was read from one."""
+        if self.path is not None:
+            return pathlib.Path(self.path).read_text()
+        parts = []
+        for section, values in self.sections.items():
+            lines = [f"{key} = {_toml(value)}" for key, value in values.items()]
+            parts.append("\n".join([f"[{section}]", *lines, ""]))
+        return "\n".join(parts)
+
+
+def parse_value(text):
+    """A value as on a command line: TOML (3, 0.1, true, [64, 64]), or else a string."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _checked(sections, where):
+    if not isinstance(sections, dict):
+        raise RecipeError(f"Expected a dict of sections {list(SECTIONS)}. Received: {type(sections).__name__}")
+    for section, values in sections.items():
+        if section not in SECTIONS:
+            raise RecipeError(f"{where}: {unknown_name('section', section, SECTIONS)}")
+        if not isinstance(values, dict):
+            raise RecipeError(f"{where}: expected [{section}] with keys. Received: {section} = {values!r}")
+        for key, value in values.items():
+            if section != "model":
+                if key not in SECTIONS[section]:
+                    raise RecipeError(f"{where}, [{section}]: {unknown_name('key', key, SECTIONS[section])}")
+                _check_value(f"{where}, [{section}]: {key}", key, value)
+    for section in ("model", "data", *(["published"] if "published" in sections else [])):
+        missing = [k for k, v in SECTIONS[section].items() if isinstance(v, type) and k not in sections.get(section, {})]
+        if missing:
+            raise RecipeError(f"{where}: [{section}] must have {', '.join(missing)}.")
+    for section, key in (("model", "class"), ("data", "source")):
+        if not isinstance(sections[section][key], str) or not sections[section][key]:
+            raise RecipeError(f"{where}, [{section}]: {key} must be a string. Received: {sections[section][key]!r}")
+    return {section: dict(sections[section]) for section in SECTIONS if section in sections}
+
+
+def _check_value(what, key, value):
+    if key in _INTEGERS and not (isinstance(value, int) and not isinstance(value, bool) and value >= _INTEGERS[key]):
+        raise RecipeError(f"{what} must be an integer of at least {_INTEGERS[key]}. Received: {value!r}")
+    if key in _NUMBERS and (isinstance(value, bool) or not isinstance(value, (int, float))):
+        raise RecipeError(f"{what} must be a number. Received: {value!r}")
+    if key in ("learning_rate", "clipnorm") and not 0 < value < float("inf"):
+        raise RecipeError(f"{what} must be a number above 0. Received: {value!r}")
+    if key == "weight_decay" and not 0 <= value < float("inf"):
+        raise RecipeError(f"{what} must be at least 0. Received: {value!r}")
+    if key == "ema_momentum" and not 0 < value < 1:
+        raise RecipeError(f"{what} must lie between 0 and 1. Received: {value!r}")
+    if key in _CHOICES and value not in _CHOICES[key]:
+        raise RecipeError(f"{what}: {unknown_name('choice', value, _CHOICES[key])}")
+
+
+def _toml(value):
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(map(_toml, value))}]"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return repr(value) if isinstance(value, (int, float)) else json.dumps(value, ensure_ascii=False)

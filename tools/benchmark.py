@@ -1,0 +1,150 @@
+"""Times our masked autoregressive flow beside its peers' in one run on one machine, and prints the table with ratios.
+
+Each library runs in a process of its own (see tools/benchmark_peers.py for what is measured). Needs the peers:
+
+    pip install -e '.[bench]'
+    python tools/benchmark.py --write README.md
+
+Also measured: `import tfdgm` on top of its dependencies, a flow over 784 dimensions, and `tfdgm score` on a csv of a million
+rows (--skip-extras leaves these out).
+"""
+
+import argparse
+import datetime
+import importlib.util
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+import time
+
+PEERS = pathlib.Path(__file__).with_name("benchmark_peers.py")
+LIBRARIES = ("tfdgm", "tfdgm-exported", "nflows", "zuko", "flowjax", "tfp", "tfp-xla")
+START, END = "<!-- benchmark -->", "<!-- /benchmark -->"
+TO_REACH = """\
+Asked of ourselves: log_prob and train step at least 1.2 times faster than the fastest peer; a sample at most 3 times our own \
+log_prob (goal 2; 5 as exported) and 10 times faster than the fastest peer's; its first call under 5 s."""
+
+
+def measure(library, seconds, extra=()):
+    command = [sys.executable, str(PEERS), library, "--seconds", str(seconds), *extra]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        lines = done.stderr.strip().splitlines()
+        print(f"{library}: left out: {lines[-1] if lines else 'no output'}", file=sys.stderr)
+        return None
+    row = json.loads(done.stdout.strip().splitlines()[-1])
+    print(json.dumps(row), file=sys.stderr, flush=True)
+    return row
+
+
+def table(rows):
+    lines = ["| library | train step, 256 rows | log_prob, 1000 rows | sample, 1000 rows | sample / log_prob | first sample |"]
+    lines.append("|---|---|---|---|---|---|")
+    for row in rows:
+        step = "-" if row["train_step_ms"] is None else f"{row['train_step_ms']:.1f} ms"
+        lines.append(
+            f"| {row['library']} {row['version']} ({row['backend']}) | {step} | {row['log_prob_ms']:.1f} ms "
+            f"| {row['sample_ms']:.1f} ms | {row['sample_ms'] / row['log_prob_ms']:.1f} | {row['first_sample_s']:.1f} s |"
+        )
+    return "\n".join(lines)
+
+
+def ratios(rows):
+    ours = next(row for row in rows if row["library"] == "tfdgm")
+    peers = [row for row in rows if not row["library"].startswith("tfdgm")]
+    parts = []
+    for key, name in (("train_step_ms", "train step"), ("log_prob_ms", "log_prob"), ("sample_ms", "sample")):
+        if peers:
+            fastest = min(peers, key=lambda row, key=key: row[key])
+            parts.append(f"{name} {fastest[key] / ours[key]:.2f} times as fast as the fastest peer's ({fastest['library']})")
+    return "Ours: " + "; ".join(parts) + "." if parts else ""
+
+
+def import_seconds():
+    """Seconds that importing tfdgm and its model classes adds to TensorFlow, TFP and Keras: the median of 5 processes."""
+    code = (
+        "import time, tensorflow, keras, tensorflow_probability as tfp; tfp.distributions; tfp.bijectors; tfp.util\n"
+        "start = time.perf_counter(); import tfdgm; tfdgm.models.MAF; print(time.perf_counter() - start)"
+    )
+    times = [
+        float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout) for _ in range(5)
+    ]
+    return sorted(times)[2]
+
+
+def score_million(rows=1_000_003, columns=43):
+    """`tfdgm score` on a csv of 1,000,003 rows: (seconds, peak memory in MB, the same for a tenth of the rows)."""
+    code = """
+import sys, numpy as np, tfdgm
+rng = np.random.default_rng(0)
+tfdgm.models.MAF((int(sys.argv[2]),), num_layers=5, hidden_units=(64, 64)).export(sys.argv[1] + "/model/1")
+block = np.round(rng.standard_normal((1000, int(sys.argv[2]))), 3)
+text = "\\n".join(",".join(map(str, row)) for row in block) + "\\n"
+for name, count in (("small", int(sys.argv[3]) // 10), ("large", int(sys.argv[3]))):
+    with open(f"{sys.argv[1]}/{name}.csv", "w") as file:
+        for _ in range(count // 1000):
+            file.write(text)
+        file.writelines(line + "\\n" for line in text.splitlines()[: count % 1000])
+"""
+    results = []
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run([sys.executable, "-c", code, folder, str(columns), str(rows)], check=True, capture_output=True)
+        for name in ("small", "large"):
+            command = [sys.executable, "-m", "tfdgm", "score", f"{folder}/model", f"{folder}/{name}.csv"]
+            command += ["--out", f"{folder}/{name}.npy"]
+            start = time.perf_counter()
+            process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            _, status, usage = os.wait4(process.pid, 0)
+            if status:
+                raise SystemExit(f"tfdgm score failed on {name}.csv")
+            results.append((time.perf_counter() - start, usage.ru_maxrss / 1000))
+    return results
+
+
+def extras(seconds):
+    lines = []
+    row = measure("tfdgm", seconds, ("--dims", "784"))
+    lines.append(
+        f"Ours over 784 dimensions: log_prob {row['log_prob_ms']:.0f} ms, sample {row['sample_ms']:.0f} ms, first sample "
+        f"{row['first_sample_s']:.1f} s."
+    )
+    lines.append(f"`import tfdgm` with its models adds {import_seconds():.2f} s to importing TensorFlow, Keras and TFP.")
+    (_, small), (large_s, large) = score_million()
+    lines.append(
+        f"`tfdgm score` on a csv of 1,000,003 rows of 43 (a MAF of 5 x 2 x 64 units): {large_s:.0f} s in all, "
+        f"at most {large:.0f} MB; on a tenth of the rows {small:.0f} MB."
+    )
+    return " ".join(lines)
+
+
+def machine():
+    lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
+    model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), "unknown processor")
+    return f"{model}, {len(os.sched_getaffinity(0))} cores, {datetime.date.today()}"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=5.0, help="time each figure for at least this long")
+    parser.add_argument("--write", metavar="FILE", type=pathlib.Path, help=f"replace the text between {START} and {END} in FILE")
+    parser.add_argument("--skip-extras", action="store_true", help="the table alone")
+    arguments = parser.parse_args()
+    if importlib.util.find_spec("tfdgm") is None:
+        parser.error("tfdgm is not installed here: pip install -e '.[bench]'")
+    rows = [row for row in (measure(library, arguments.seconds) for library in LIBRARIES) if row]
+    text = "\n\n".join([table(rows), ratios(rows), TO_REACH] + ([] if arguments.skip_extras else [extras(arguments.seconds)]))
+    text += f"\n\nMedians, float32; {machine()}; written by `python tools/benchmark.py --write README.md`."
+    print(text)
+    if arguments.write:
+        old = arguments.write.read_text()
+        if old.count(START) != 1 or old.count(END) != 1:
+            parser.error(f"{arguments.write} must hold {START} and {END} once each.")
+        arguments.write.write_text(re.sub(f"{START}.*?{END}", lambda _: f"{START}\n{text}\n{END}", old, flags=re.DOTALL))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,9 @@
+#!/usr/bin/env bash
+# Sets up what the tests need (once), then runs them all: bash tools/test.sh [pytest arguments]
+# TFDGM_DATA_DIR may name a folder of data sets; tests that need one skip without it. TFDGM_VENV names the environment's folder.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+venv=${TFDGM_VENV:-.venv}
+bash tools/environment.sh "$venv" test
+# Two processes; the tests of one file share what they build.
+"$venv/bin/python" -m pytest -n 2 --dist loadfile "$@"
