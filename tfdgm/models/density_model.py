@@ -131,8 +131,16 @@ class DensityModel(keras.Model):
         return self.distribution.log_prob_of_rows(x, condition, noise)
 
     def _in_chunks(self, name, rows, condition):
-        """ "log_prob" of rows, or "sample" from seeds, compiled. Rows are padded to a power of two, because XLA compiles anew
+        """ "log_prob" of rows, or "sample" from seeds, compiled. Chunks are padded to a power of two, because XLA compiles anew
         for every size."""
+        n = len(rows)
+        if not n:
+            shape, dtype = ((0,), self.compute_dtype) if name == "log_prob" else ((0, *self.event_shape), self.distribution.dtype)
+            return tf.zeros(shape, dtype)
+        if n > _CHUNK:
+            parts = [slice(start, start + _CHUNK) for start in range(0, n, _CHUNK)]
+            given = [None if condition is None else condition[part] for part in parts]
+            return tf.concat([self._in_chunks(name, rows[part], c) for part, c in zip(parts, given, strict=True)], axis=0)
         if not self._functions:
             distribution, function = self.distribution, functools.partial(tf.function, autograph=False)
             self._functions = {
@@ -140,19 +148,12 @@ class DensityModel(keras.Model):
                 "noise": function(distribution.draw_noise),
                 "sample": function(distribution.from_noise, jit_compile=self.use_xla),
             }
-        results = []
-        for start in range(0, len(rows), _CHUNK):
-            part = rows[start : start + _CHUNK]
-            size = max(16, 2 ** (len(part) - 1).bit_length())
-            given = None if condition is None else inputs.pad_rows(condition[start : start + _CHUNK], size)
-            padded = inputs.pad_rows(part, size)
-            if name == "sample":
-                padded = self._functions["noise"](padded)
-            results.append(self._functions[name](padded, given)[: len(part)])
-        if not results:
-            shape, dtype = ((0,), self.compute_dtype) if name == "log_prob" else ((0, *self.event_shape), self.distribution.dtype)
-            return tf.zeros(shape, dtype)
-        return results[0] if len(results) == 1 else tf.concat(results, axis=0)
+        # One gather pads, one cuts off: slices and concatenations took a fifth of a score's time.
+        padding = np.minimum(np.arange(max(16, 2 ** (n - 1).bit_length())), n - 1)
+        rows, condition = (None if given is None else tf.gather(given, padding) for given in (rows, condition))
+        if name == "sample":
+            rows = self._functions["noise"](rows)
+        return tf.gather(self._functions[name](rows, condition), np.arange(n))
 
     # Training
 

@@ -86,13 +86,6 @@ def _numeric(x, name):
     return x
 
 
-def pad_rows(rows, n):
-    """rows [m, ...] -> [n, ...], the last row repeated; differentiable."""
-    if rows is None or len(rows) == n:
-        return rows
-    return tf.concat([rows, tf.repeat(rows[-1:], n - len(rows), axis=0)], axis=0)
-
-
 def training_data(model, x, condition=None, name="x"):
     """Checked data for Keras: a tf.data as it came but for checks inside, or (x, condition) arrays."""
     if not isinstance(x, tf.data.Dataset):
