@@ -37,11 +37,14 @@ class Dequantized(Distribution):
         seeds = tf.reduce_sum((rows + 1) * self._hash, axis=1)
         return uniforms(seeds, self._static_event_shape, self.density.dtype)
 
-    def training_noise(self, x, seed, step):
-        """u for the rows x [n, *event_shape] of one training step: another for every seed, step and row."""
+    def training_noise(self, x, seed, step, first_row=0):
+        """u for the rows x [n, *event_shape] of one training step: another for every seed, step and row.
+
+        `first_row` is the number of x[0] in a batch that is spread over replicas.
+        """
         n = tf.shape(x)[0]
         # The rows of two seeds overlap 2^20 rows apart.
-        seeds = tf.stack([tf.fill((n,), step), tf.range(n) + seed * 2**20 % 2**31], axis=1)
+        seeds = tf.stack([tf.fill((n,), step), tf.range(n) + first_row + seed * 2**20 % 2**31], axis=1)
         return uniforms(seeds, self._static_event_shape, self.density.dtype)
 
     def log_prob_of_rows(self, x, condition=None, noise=None):

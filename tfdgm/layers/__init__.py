@@ -4,6 +4,17 @@ from tfdgm.layers.activations import bounded_log_scale, normal_quantile
 from tfdgm.layers.dropout import Dropout
 from tfdgm.layers.exporting import exporting, is_exporting
 from tfdgm.layers.masked_dense import MaskedDense
+from tfdgm.layers.noise_rows import first_noise_row, noise_from_row
 from tfdgm.layers.update_slice import update_slice
 
-__all__ = ["Dropout", "MaskedDense", "bounded_log_scale", "exporting", "is_exporting", "normal_quantile", "update_slice"]
+__all__ = [
+    "Dropout",
+    "MaskedDense",
+    "bounded_log_scale",
+    "exporting",
+    "first_noise_row",
+    "is_exporting",
+    "noise_from_row",
+    "normal_quantile",
+    "update_slice",
+]

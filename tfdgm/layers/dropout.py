@@ -3,6 +3,8 @@ import math
 import keras
 from keras import ops
 
+from tfdgm.layers.noise_rows import first_noise_row
+
 
 class Dropout(keras.layers.Layer):
     """Keras's `Dropout`, with a mask that hashes each element's number with the seed and the step: y = x mask / (1 - rate).
@@ -33,7 +35,9 @@ class Dropout(keras.layers.Layer):
         step = ops.convert_to_tensor(self.step)
         self.step.assign(step + 1)
         shape = ops.shape(x)
-        bits = ops.cast(ops.reshape(ops.arange(math.prod(shape), dtype="int32"), shape), "uint32")
+        # In a batch that is spread over replicas, elements are numbered through all of it.
+        first = first_noise_row() * math.prod(shape[1:])
+        bits = ops.cast(ops.reshape(ops.arange(math.prod(shape), dtype="int32") + first, shape), "uint32")
         for seed in (self.seed, step):
             bits = _mix(bits + ops.cast(seed, "uint32"))
         keep = ops.cast(ops.right_shift(bits, 8), "float32") >= self.rate * 2.0**24

@@ -9,8 +9,9 @@ from tensorflow_probability import distributions as tfd
 
 from tfdgm import serving
 from tfdgm.distributions import Distribution, Wrapped
+from tfdgm.layers import first_noise_row, noise_from_row
 from tfdgm.models import inputs
-from tfdgm.training import StopOnNonFinite, guarded_update
+from tfdgm.training import StopOnNonFinite, guarded_update, num_replicas, replica_id, total
 
 _CHUNK = 4096
 
@@ -61,11 +62,12 @@ class DensityModel(keras.Model):
         self._parts = inputs.layers_and_variables(distribution)
         self._noise_seed = seed
         counter = {"shape": (), "initializer": "zeros", "dtype": "int32", "trainable": False}
+        counter["aggregation"] = "only_first_replica"  # All replicas count the same.
         self.adapted = self.add_weight(name="adapted", **counter)
         self.skipped_steps = self.add_weight(name="skipped_steps", **counter)
         self._skipped_in_a_row = self.add_weight(name="skipped_in_a_row", **counter)
         self._non_finite_weight = self.add_weight(name="non_finite_weight", **counter)
-        self._noise_step = self.add_weight(name="noise_step", aggregation="only_first_replica", **counter)
+        self._noise_step = self.add_weight(name="noise_step", **counter)
         self._loss_metric = keras.metrics.Mean(name="loss")
         self._functions = {}
         self.built = True
@@ -126,7 +128,7 @@ class DensityModel(keras.Model):
         noise = None
         if self.is_bound and training:
             step = tf.convert_to_tensor(self._noise_step)
-            noise = self.distribution.training_noise(x, self._noise_seed, step)
+            noise = self.distribution.training_noise(x, self._noise_seed, step, first_noise_row())
             self._noise_step.assign(step + 1)
         return self.distribution.log_prob_of_rows(x, condition, noise)
 
@@ -161,8 +163,9 @@ class DensityModel(keras.Model):
         """Keras's `compile`; the loss is built in."""
         if kwargs.get("loss") is not None:
             raise ValueError("The loss is built in: the mean negative log-likelihood. Leave `loss` out of compile().")
-        # Keras's "auto" leaves XLA out on CPUs, where it halves our step.
-        kwargs.setdefault("jit_compile", self.use_xla and not kwargs.get("run_eagerly", False))
+        # Keras's "auto" leaves XLA out on CPUs, where it halves our step. XLA cannot compile what crosses replicas.
+        one_replica = self.distribute_strategy.num_replicas_in_sync == 1
+        kwargs.setdefault("jit_compile", self.use_xla and one_replica and not kwargs.get("run_eagerly", False))
         super().compile(optimizer=optimizer, **kwargs)
 
     def compile_from_config(self, config):
@@ -184,7 +187,7 @@ class DensityModel(keras.Model):
         elif validation_data is not None:
             pair = validation_data if isinstance(validation_data, tuple) else (validation_data, None)
             validation_data = inputs.training_data(self, *pair, name="validation_data")
-        if not int(self.adapted):
+        if not int(self.adapted.numpy()):
             self.adapt(data)
         if not isinstance(data, tf.data.Dataset):
             data = inputs.full_batches(data, kwargs.pop("batch_size", None) or 32, kwargs.pop("shuffle", True))
@@ -202,7 +205,7 @@ class DensityModel(keras.Model):
             condition = kwargs.pop("y", condition)
         with inputs.readable_errors():
             result = super().evaluate(x, condition, **kwargs)
-        if not float(self._loss_metric.count):
+        if not float(self._loss_metric.count.numpy()):
             raise ValueError("The tf.data is empty: expected at least one batch.")
         return result
 
@@ -216,18 +219,25 @@ class DensityModel(keras.Model):
 
     def train_step(self, data):
         x, condition = inputs.unpack(data)
-        with tf.GradientTape() as tape:
-            loss = -tf.reduce_mean(self(x, condition=condition, training=True))
-            scaled = self.optimizer.scale_loss(loss)
+        n = tf.shape(x)[0]
+        with tf.GradientTape() as tape, noise_from_row(replica_id() * n):
+            nll = -tf.reduce_sum(self(x, condition=condition, training=True))
+            rows = total(tf.cast(n, nll.dtype))
+            scaled = self.optimizer.scale_loss(nll / rows)
         weights = self.trainable_weights
         guarded_update(self, weights, tape.gradient(scaled, weights))
-        self._loss_metric.update_state(loss, sample_weight=tf.cast(tf.shape(x)[0], loss.dtype))
-        return {"loss": self._loss_metric.result()}
+        return self._mean_loss(nll, rows)
 
     def test_step(self, data):
         x, condition = inputs.unpack(data)
-        self._loss_metric.update_state(-self(x, condition=condition, training=False))
-        return {"loss": self._loss_metric.result()}
+        nll = -tf.reduce_sum(self(x, condition=condition, training=False))
+        return self._mean_loss(nll, total(tf.cast(tf.shape(x)[0], nll.dtype)))
+
+    def _mean_loss(self, nll, rows):
+        """Adds a batch to the mean; `rows` are those of all replicas."""
+        self._loss_metric.update_state(total(nll) / rows, sample_weight=rows)
+        result = self._loss_metric.result()
+        return {"loss": result if num_replicas() == 1 else result[None]}  # Keras averages over workers along an axis.
 
     def predict_step(self, data):
         x, condition = inputs.unpack(data)

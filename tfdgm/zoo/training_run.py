@@ -65,7 +65,7 @@ def train(recipe, output_dir, *, data_dir=None, restart=False, verbose="auto", r
             report(f"Going on after epoch {checkpoints.epochs} of {training['epochs']}.")
     except CheckpointError as error:
         raise CheckpointError(f"{error} Start over (--restart), or choose another folder (--output).") from None
-    if not int(model.adapted):
+    if not int(model.adapted.numpy()):
         model.adapt(splits.train)
 
     if not checkpoints.stopped and checkpoints.epochs < training["epochs"]:
@@ -182,7 +182,7 @@ def make_card(recipe, splits, model, checkpoints, results, output_dir):
             "epochs": checkpoints.epochs,
             "best_epoch": checkpoints.best_epoch,
             "hours": round(checkpoints.seconds / 3600, 4),
-            "skipped_steps": int(model.skipped_steps),
+            "skipped_steps": int(model.skipped_steps.numpy()),
         },
         "is_bound": bool(model.is_bound),
         **{
