@@ -2,35 +2,102 @@
 
 Usage: tfdgm export MODEL DIR
 
-Writes DIR/<version>/, the next version where DIR holds some already, or DIR itself where it ends in a number. It runs without
-tfdgm. Signatures: serving_default = log_prob, sample, and encode and decode (flows) or complete (autoregressive models).
+Writes DIR/<name>/<version>/: the name is the zoo name or that of the run's folder, the version the next one that is free. It
+runs without tfdgm. Signatures: serving_default = log_prob, sample, and encode and decode (flows) or complete (autoregressive
+models). With the package tensorflow-serving-api it holds warm-up requests, which the server runs when it loads the version.
+
+Beside the models it writes, from all that lie in DIR, the server's models.config (versions and their labels), batching.config
+and monitoring.config; tools/serving/ starts a server with them, docs/serving.md tells more.
+
+Where DIR ends in a number it is the version folder itself, and nothing is written beside it.
 
 Examples:
-  tfdgm export maf_digits served/digits
-  tfdgm export runs/maf_rows served/rows/7
+  tfdgm export maf_digits served
+  tfdgm export runs/maf_rows served --name rows --precision bfloat16
+  tfdgm export runs/maf_rows elsewhere/rows/7
 """
 
 import pathlib
+import re
 
 from absl import flags
 
-from tfdgm.cli.usage import exactly
+from tfdgm.cli.usage import UsageError, exactly
 
 FLAGS = flags.FlagValues()
+flags.DEFINE_string("name", None, "Of the model on the server, and of its folder.", flag_values=FLAGS)
+flags.DEFINE_integer("version", None, "Of the model.", lower_bound=1, flag_values=FLAGS)
 flags.DEFINE_bool("overwrite", False, "Replace a version that is there.", flag_values=FLAGS)
+flags.DEFINE_integer(
+    "max_batch",
+    128,
+    "Largest batch that the server is to compute at once: of batching.config and of the warm-up requests.",
+    lower_bound=1,
+    flag_values=FLAGS,
+)
+flags.DEFINE_enum(
+    "precision",
+    "float32",
+    ["float32", "bfloat16", "float16"],
+    "What the kernels are stored as. They are cast to float32 when used: the file is half as large, all arithmetic and outputs "
+    "stay float32, and scores change by the kernels' rounding.",
+    flag_values=FLAGS,
+)
+flags.DEFINE_float(
+    "temperature",
+    1.0,
+    "T of the sample signature. Models of integers with Bernoulli or Categorical positions: each logit a becomes a / T. Flows: "
+    "x = f(T z), z standard normal. Scores and completions do not change.",
+    flag_values=FLAGS,
+)
+flags.DEFINE_string(
+    "server_dir",
+    "/models",
+    "Where DIR will lie on the server, for models.config: an absolute path or a URL (gs://...).",
+    flag_values=FLAGS,
+)
 
 
 def run(arguments):
-    name, folder = exactly(arguments, "MODEL", "DIR")
-    target = pathlib.Path(folder).expanduser()
-    if not target.name.isdigit():
-        versions = [int(p.name) for p in target.glob("*") if p.name.isdigit()] if target.is_dir() else []
-        target = target / str(max(versions, default=0) + 1)
+    model_name, folder = exactly(arguments, "MODEL", "DIR")
+    folder = pathlib.Path(folder).expanduser()
+    alone = folder.name.isdigit()
+    if alone and (FLAGS.name or FLAGS.version):
+        raise UsageError(f"{folder} ends in a number and is the version folder itself: leave --name and --version out.")
+    if not re.match(r"/|[a-z0-9]+://", FLAGS.server_dir):
+        raise UsageError(f"--server_dir expects an absolute path or a URL. Received: {FLAGS.server_dir}")
+    if FLAGS.temperature <= 0:
+        raise UsageError(f"--temperature expects a positive number. Received: {FLAGS.temperature}")
+    target = folder if alone else _version_folder(folder / _served_name(model_name))
 
     from tfdgm.cli.quiet import import_tensorflow
 
     import_tensorflow()
     from tfdgm.cli.inputs import load_model
+    from tfdgm.distributions.tempered import tempered
+    from tfdgm.serving.server_files import write_server_files
+    from tfdgm.serving.warmup import WARM_UP_REQUESTS
 
-    load_model(name).export(target, overwrite=FLAGS.overwrite)
+    model = load_model(model_name)
+    sampler = None if FLAGS.temperature == 1 else tempered(model.distribution, FLAGS.temperature)
+    options = {"precision": FLAGS.precision, "sampler": sampler, "max_batch": FLAGS.max_batch}
+    model.export(target, overwrite=FLAGS.overwrite, **options)
     print(f"SavedModel: {target}")
+    if not (target / WARM_UP_REQUESTS).exists():
+        print("Warm-up requests were left out: they need the package tensorflow-serving-api (pip install '.[serving]').")
+    if not alone:
+        print("Server files:", *write_server_files(folder, FLAGS.server_dir))
+
+
+def _served_name(model_name):
+    """--name, or the zoo name, or the name of a run's folder, whichever version folder of it is meant."""
+    path = pathlib.Path(model_name).expanduser().resolve()
+    name = FLAGS.name or (path.parent if path.name.isdigit() else path).name
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", name) or name.isdigit():
+        raise UsageError(f"--name expects letters, digits, '_', '-' and '.', and not digits alone. Received: {name or 'nothing'}")
+    return name
+
+
+def _version_folder(folder):
+    versions = [int(path.name) for path in folder.glob("*") if path.name.isdigit()] if folder.is_dir() else []
+    return folder / str(FLAGS.version or max(versions, default=0) + 1)

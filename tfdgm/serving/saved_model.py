@@ -2,13 +2,18 @@ import json
 import os
 import pathlib
 import shutil
+import warnings
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 import tfdgm
-from tfdgm.serving.signatures import signatures
+from tfdgm.serving.signatures import premask, signatures
+from tfdgm.serving.warmup import write_warm_up_requests
 
+#: What `export` can store kernels as.
+PRECISIONS = ("float32", "bfloat16", "float16")
 DESCRIPTION = pathlib.Path("assets.extra") / "tfdgm.json"
 
 
@@ -16,12 +21,25 @@ class ArtifactError(ValueError):
     """A SavedModel that cannot be read or written."""
 
 
-def export(model, path, *, overwrite=True):
+def export(model, path, *, overwrite=True, precision="float32", sampler=None, max_batch=None):
     """Writes `model` as a SavedModel to `path`, with the signatures of `signatures`; core TensorFlow ops, nothing jit-compiled.
 
     It is written aside and renamed, so an existing version stays whole until the new one is.
+
+    Args:
+      model: a `DensityModel`.
+      path: the version folder, `.../<name>/<version>`.
+      overwrite: whether to replace a SavedModel that is there.
+      precision: what the kernels (the layers' weight matrices) are stored as: "float32", or "bfloat16" or "float16" at half the
+        size. They are cast to float32 when used, so all arithmetic and all outputs stay float32; what is lost is the kernels'
+        rounding. Biases, standardisation and other vectors stay float32.
+      sampler: the distribution that the `sample` signature draws from, such as `distributions.tempered.tempered(...)`; the
+        model's own by default.
+      max_batch: the largest batch the server is to get. Given, warm-up requests of 1 and of so many rows lie in the SavedModel
+        (where the package tensorflow-serving-api is installed).
     """
     path = pathlib.Path(path)
+    stored = _stored_kernels(model, precision)
     if path.exists() and not overwrite:
         raise ArtifactError(f"`path` exists already: {path}. Choose another version number, or overwrite=True.")
     if path.exists() and not ((path / "saved_model.pb").exists() or not any(path.iterdir())):
@@ -31,10 +49,14 @@ def export(model, path, *, overwrite=True):
         path.parent.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(aside, ignore_errors=True)
         module = tf.Module()
-        module.weights = {f"{i:04d}": weight.value for i, weight in enumerate(model.weights)}
-        tf.saved_model.save(module, str(aside), signatures=signatures(model))
+        module.weights = {f"{i:04d}": stored.get(i, weight.value) for i, weight in enumerate(model.weights)}
+        functions = signatures(model, sampler, [(model.weights[i], kept) for i, kept in stored.items()])
+        tf.saved_model.save(module, str(aside), signatures=functions)
         (aside / DESCRIPTION).parent.mkdir(exist_ok=True)
-        (aside / DESCRIPTION).write_text(json.dumps(_description(model), indent=1))
+        options = {"precision": precision, "sampler": sampler and sampler.name, "max_batch": max_batch}
+        (aside / DESCRIPTION).write_text(json.dumps({**_description(model), **options}, indent=1))
+        if max_batch:
+            write_warm_up_requests(aside, path.resolve().parent.name, functions, sorted({1, max_batch}))
         if path.exists():
             shutil.rmtree(old, ignore_errors=True)
             os.rename(path, old)
@@ -44,6 +66,26 @@ def export(model, path, *, overwrite=True):
         _put_back(path)
         raise ArtifactError(f"Could not write {path}: {error}. What was there before is unchanged.") from None
     shutil.rmtree(old, ignore_errors=True)
+
+
+def _stored_kernels(model, precision):
+    """{number of the weight: the tf.Variable to store in its place}, of the weight matrices that layers hold."""
+    if precision not in PRECISIONS:
+        raise ArtifactError(f"`precision` must be one of {', '.join(PRECISIONS)}. Received: {precision}")
+    if precision == "float32":
+        return {}
+    premask(model)
+    held = {id(weight) for layer in model._flatten_layers(include_self=False) for weight in layer.weights}
+    stored = {}
+    for i, weight in enumerate(model.weights):
+        if id(weight) in held and weight.dtype == "float32" and len(weight.shape) > 1:
+            kernel = tf.cast(weight.value, precision)
+            if not np.isfinite(np.asarray(kernel, np.float32)).all():
+                raise ArtifactError(f"The kernel {weight.path} holds values beyond {precision}: export as bfloat16 or float32.")
+            stored[i] = tf.Variable(kernel, trainable=False)
+    if not stored:
+        raise ArtifactError(f"This model has no float32 kernels to store as {precision}: export as float32.")
+    return stored
 
 
 def _put_back(path):
@@ -77,7 +119,10 @@ def find_saved_model(path):
 
 
 def load(path):
-    """The Keras model that wrote the SavedModel at `path` (a version folder, or the folder of versions); fit can go on."""
+    """The Keras model that wrote the SavedModel at `path` (a version folder, or the folder of versions); fit can go on.
+
+    Of kernels stored as float16 or bfloat16 the rounded values come back, with a warning: the model is the one that is served.
+    """
     path = find_saved_model(path)
     description = _read_description(path)
     if description["class"] is None:
@@ -99,8 +144,9 @@ def load(path):
 def restore(model, path):
     """Sets the weights of `model` from the SavedModel at `path`, bit for bit."""
     path = find_saved_model(path)
+    description = _read_description(path)
     expected = [(list(w.shape), w.dtype) for w in model.weights]
-    written = [(w["shape"], w["dtype"]) for w in _read_description(path)["weights"]]
+    written = [(w["shape"], w["dtype"]) for w in description["weights"]]
     if expected != written:
         raise ArtifactError(
             f"{path} holds other weights than this model: expected {len(expected)}, received {len(written)}; "
@@ -112,13 +158,20 @@ def restore(model, path):
     except (tf.errors.OpError, ValueError, RuntimeError, IndexError) as error:
         raise ArtifactError(f"The SavedModel at {path} is damaged: {str(error).splitlines()[0]}") from None
     for weight, value in zip(model.weights, values, strict=True):
-        weight.assign(value)
+        weight.assign(tf.cast(value, weight.dtype))
+    if description["precision"] != "float32":
+        warnings.warn(
+            f"{path} stores its kernels as {description['precision']}: the weights are rounded, and the scores those that it "
+            "serves, not those of the model before its export.",
+            stacklevel=2,
+        )
 
 
 def _read_description(path):
     try:
         description = json.loads((path / DESCRIPTION).read_text())
-        return {key: description[key] for key in ("tfdgm", "class", "config", "weights")}
+        read = {key: description[key] for key in ("tfdgm", "class", "config", "weights")}
+        return {**read, "precision": description.get("precision", "float32")}
     except FileNotFoundError:
         raise ArtifactError(f"{path} was not written by tfdgm: it has no {DESCRIPTION}.") from None
     except (ValueError, KeyError, TypeError) as error:

@@ -1,9 +1,10 @@
+import keras
 import tensorflow as tf
 
 from tfdgm.layers import MaskedDense, exporting
 
 
-def signatures(model):
+def signatures(model, sampler=None, stored=()):
     """The functions of a SavedModel, by name. Every input and output has the batch axis first.
 
     | name | inputs | outputs |
@@ -14,11 +15,16 @@ def signatures(model):
     | `complete` (autoregressive) | `x`, `known` [n, *event], `seed` | `x`, kept where `known` is not 0 |
 
     Models with a condition take `condition` [n, *condition_shape] as well.
+
+    Args:
+      model: a `DensityModel`.
+      sampler: the distribution that `sample` draws from; the model's own by default.
+      stored: pairs (weight of the model, tf.Variable of another dtype): the functions read the variable, cast to the weight's
+        dtype once a call, and not the weight.
     """
     distribution = model.distribution
-    for layer in model._flatten_layers():
-        if isinstance(layer, MaskedDense):
-            layer.premask()
+    sampler = distribution if sampler is None else sampler
+    premask(model)
 
     event = tf.TensorSpec((None, *model.event_shape), distribution.dtype)
     latent = tf.TensorSpec((None, *model.event_shape), model.compute_dtype)
@@ -28,7 +34,7 @@ def signatures(model):
         return {"log_prob": distribution.log_prob_of_rows(x, condition)}
 
     def sample(seed, condition=None):
-        return {"x": distribution.from_noise(distribution.draw_noise(seed), condition)}
+        return {"x": sampler.from_noise(sampler.draw_noise(seed), condition)}
 
     def encode(x, condition=None):
         z, log_det = distribution.to_base(x, condition)
@@ -51,10 +57,23 @@ def signatures(model):
         functions = {name: (f, {**specs, "condition": condition}) for name, (f, specs) in functions.items()}
 
     with exporting():
-        traced = {name: _trace(function, specs) for name, (function, specs) in functions.items()}
+        traced = {name: _trace(function, specs, stored) for name, (function, specs) in functions.items()}
     return {"serving_default": traced["log_prob"], **traced}
 
 
-def _trace(function, specs):
+def premask(model):
+    """Sets the weights of all cut connections to zero, which changes no output."""
+    for layer in model._flatten_layers():
+        if isinstance(layer, MaskedDense):
+            layer.premask()
+
+
+def _trace(function, specs, stored):
+    def with_stored(**inputs):
+        if not stored:
+            return function(**inputs)
+        with keras.StatelessScope(state_mapping=[(weight, tf.cast(kept, weight.dtype)) for weight, kept in stored]):
+            return function(**inputs)
+
     specs = {name: tf.TensorSpec(spec.shape, spec.dtype, name=name) for name, spec in specs.items()}
-    return tf.function(function, autograph=False).get_concrete_function(**specs)
+    return tf.function(with_stored, autograph=False).get_concrete_function(**specs)
