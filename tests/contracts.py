@@ -277,6 +277,7 @@ def _cases():
     levels = random.integers(0, 4, (n, 3))
     levels[:, 2] = levels[:, 0]  # Something to learn.
     small = {"hidden_units": (8, 8)}
+    image = {"event_shape": (2, 2), "filters": 8, "num_layers": 1, "first_kernel_size": 3, "head_filters": 8}
     flow = {**small, "num_layers": 2, "activation": "tanh"}
     models = tfdgm.models
     return [
@@ -291,6 +292,8 @@ def _cases():
         ModelCase("realnvp", models.RealNVP, {"event_shape": (3,), **flow}, real),
         ModelCase("realnvp_condition", models.RealNVP, {"event_shape": (3,), **flow, **c}, real, condition),
         ModelCase("realnvp_levels", models.RealNVP, {"event_shape": (3,), **flow, "levels": 4}, levels),
+        ModelCase("pixelcnn_binary", models.PixelCNN, {**image, "activation": "tanh"}, binary),
+        ModelCase("pixelcnn_condition", models.PixelCNN, {**image, "activation": "tanh", **c}, binary, condition),
         ModelCase("gaussian_mixture", models.GaussianMixture, {"event_shape": (3,), "num_components": 2}, real),
     ]
 

@@ -20,7 +20,16 @@ class TestSamples:
             np.testing.assert_allclose(other, sample[:5], rtol=1e-4, atol=1e-4)
         assert (model.sample(n, seed=4, **given).numpy() != sample).any()
 
-    @model_cases("made_categorical", "made_real", "maf_condition", "iaf", "maf_levels_act_norm", "realnvp", "gaussian_mixture")
+    @model_cases(
+        "made_categorical",
+        "made_real",
+        "maf_condition",
+        "iaf",
+        "maf_levels_act_norm",
+        "realnvp",
+        "pixelcnn_condition",
+        "gaussian_mixture",
+    )
     def test_eager_graph_and_xla(self, case, trained):
         model = trained(case)
         given = {} if case.condition is None else {"condition": case.condition[:8]}

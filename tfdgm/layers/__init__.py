@@ -3,12 +3,14 @@
 from tfdgm.layers.activations import bounded_log_scale, normal_quantile
 from tfdgm.layers.dropout import Dropout
 from tfdgm.layers.exporting import exporting, is_exporting
+from tfdgm.layers.masked_conv2d import MaskedConv2D
 from tfdgm.layers.masked_dense import MaskedDense
 from tfdgm.layers.noise_rows import first_noise_row, noise_from_row
 from tfdgm.layers.update_slice import update_slice
 
 __all__ = [
     "Dropout",
+    "MaskedConv2D",
     "MaskedDense",
     "bounded_log_scale",
     "exporting",

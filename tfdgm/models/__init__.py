@@ -5,6 +5,7 @@ from tfdgm.models.gaussian_mixture import GaussianMixture
 from tfdgm.models.iaf import IAF
 from tfdgm.models.made import MADE
 from tfdgm.models.maf import MAF
+from tfdgm.models.pixelcnn import PixelCNN
 from tfdgm.models.realnvp import RealNVP
 
-__all__ = ["IAF", "MADE", "MAF", "DensityModel", "GaussianMixture", "RealNVP"]
+__all__ = ["IAF", "MADE", "MAF", "DensityModel", "GaussianMixture", "PixelCNN", "RealNVP"]

@@ -1,0 +1,170 @@
+import keras
+import numpy as np
+from keras import ops
+
+from tfdgm.layers.update_slice import update_slice
+
+
+class MaskedConv2D(keras.layers.Layer):
+    """A convolution over what comes first in raster order: van den Oord et al. 2016, arXiv:1601.06759, section 3.4, figure 2.
+
+    With kernel_size (k_h, k_w), y at row i, column j sees the k_h // 2 rows above in k_w columns around j, and in row i the
+    k_w // 2 pixels to its left:
+
+        y[i, j] = b + sum_(a = 1..k_h//2, |e| <= k_w//2) x[i-a, j+e] K[a, e] + sum_(e = 1..k_w//2) x[i, j-e] K[0, e] + x[i, j] K_0
+
+    Features are split into `num_channels` equal groups, one for each colour, R first. K_0 joins a group to those that come
+    before it (mask "A", of the first layer) or not after it (mask "B"); one channel under mask "A" has no K_0.
+
+    Weights that the paper's mask would cut are not made, but for K_0's. Evaluated whole (`call`), or pixel by pixel: once a row
+    `start_row` takes the sum over the rows above, then `read` adds, at each pixel and channel, the sum over the row's own pixels.
+
+    Shapes: x [n, height, width, in_filters] -> y [n, height, width, filters].
+
+    Args:
+      in_filters, filters: features in and out; both multiples of num_channels.
+      kernel_size: an odd number, or two of them (rows, columns), that count the taps cut off as well.
+      mask_type: "A" or "B".
+      num_channels: colours in a pixel.
+      use_bias: whether to add b.
+      kernel_initializer: any Keras initializer.
+    """
+
+    def __init__(
+        self,
+        in_filters,
+        filters,
+        kernel_size,
+        *,
+        mask_type="B",
+        num_channels=1,
+        use_bias=True,
+        kernel_initializer="glorot_uniform",
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.in_filters, self.filters, self.mask_type, self.num_channels = in_filters, filters, mask_type, num_channels
+        self.kernel_size = (kernel_size,) * 2 if isinstance(kernel_size, int) else tuple(kernel_size)
+        self.use_bias = use_bias
+        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+        if mask_type not in ("A", "B"):
+            raise ValueError(f"`mask_type` must be 'A' or 'B'. Received: {mask_type!r}")
+        if len(self.kernel_size) != 2 or any(k < 1 or k % 2 == 0 for k in self.kernel_size):
+            raise ValueError(f"`kernel_size` must be odd, or two odd numbers. Received: kernel_size={kernel_size}")
+        for name, value in (("in_filters", in_filters), ("filters", filters)):
+            if value < 1 or value % num_channels:
+                raise ValueError(f"`{name}` must be a multiple of the {num_channels} channels. Received: {name}={value}")
+        height, width = self.kernel_size
+        self._rows_above, self._left = height // 2, width // 2
+        self._has_centre = mask_type == "B" or num_channels > 1
+        self._row_taps = self._left + self._has_centre
+        taps = self._rows_above * width + self._row_taps
+        if not taps:
+            raise ValueError("Mask 'A' of one channel leaves nothing of a kernel_size of 1: take 3 or more.")
+        #: Whether y at a pixel depends on that pixel alone, so that nothing of earlier ones is kept.
+        self.is_pointwise = self.kernel_size == (1, 1)
+        self.kernel = self.add_weight(shape=(taps, in_filters, filters), initializer=self.kernel_initializer, name="kernel")
+        self.bias = self.add_weight(shape=(filters,), initializer="zeros", name="bias") if use_bias else None
+        self.built = True
+
+    def call(self, x):
+        kernel, (above, left), width = self._masked_kernel(), (self._rows_above, self._left), self.kernel_size[1]
+        if above:
+            kernel = ops.pad(kernel, [[0, width - self._row_taps], [0, 0], [0, 0]])
+            x = ops.pad(x, [[0, 0], [above, 0], [left, left], [0, 0]])
+        else:
+            width = self._row_taps
+            x = ops.pad(x, [[0, 0], [0, 0], [left, 0], [0, 0]]) if left else x
+            x = x if self._has_centre else x[:, :, :-1]
+        kernel = ops.reshape(kernel, (above + 1, width, self.in_filters, self.filters))
+        y = ops.conv(x, kernel, padding="valid", data_format="channels_last")
+        return y if self.bias is None else y + ops.cast(self.bias, y.dtype)
+
+    def initial_state(self, batch_size, width):
+        """What is kept before the first pixel of an image `width` pixels wide: (weights, above, row).
+
+        weights stay as they are; above is renewed by `start_row`; row, the features seen in the row at hand, by `write`.
+        """
+        kernel, groups = self._masked_kernel(), self.num_channels
+        taps_above = self._rows_above * self.kernel_size[1]
+        kernel_above = ops.reshape(kernel[:taps_above], (self._rows_above, self.kernel_size[1], self.in_filters, self.filters))
+        # [group, tap and feature in, feature of the group]
+        kernel_row = ops.reshape(kernel[taps_above:], (self._row_taps * self.in_filters, groups, self.filters // groups))
+        bias = ops.zeros((self.filters,), kernel.dtype) if self.bias is None else ops.cast(self.bias, kernel.dtype)
+        weights = kernel_above, ops.transpose(kernel_row, (1, 0, 2)), bias
+        rows = ops.zeros((batch_size, self._rows_above, width, self.in_filters), kernel.dtype)
+        sums = ops.zeros((0 if self.is_pointwise else width * groups, batch_size, self.filters // groups), kernel.dtype)
+        columns = 1 if self.is_pointwise else self._left + width
+        return weights, (rows, sums), ops.zeros((columns, batch_size, self.in_filters), kernel.dtype)
+
+    def start_row(self, weights, above, row, offset=None):
+        """`above` of the row that comes after `row`; `offset`, which broadcasts to [n, 1, width, filters], is added to y.
+
+        A pointwise convolution has nothing above, and needs no call.
+        """
+        kernel, _, bias = weights
+        rows, sums = above
+        y = bias if offset is None else bias + offset
+        if self._rows_above:
+            rows = ops.concatenate([rows[:, 1:], self.seen_row(row)], axis=1)
+            padded = ops.pad(rows, [[0, 0], [0, 0], [self._left, self._left], [0, 0]])
+            y = y + ops.conv(padded, kernel, padding="valid", data_format="channels_last")
+        # [n, 1, width, filters] -> [width * channels, n, filters of a channel]
+        count, n, size = sums.shape[0], ops.shape(sums)[1], self.filters // self.num_channels
+        y = ops.broadcast_to(y, (n, 1, count // self.num_channels, self.filters))
+        return rows, ops.transpose(ops.reshape(y, (n, count, size)), (1, 0, 2))
+
+    def seen_row(self, row):
+        """The features in a finished `row`, as [n, 1, width, in_filters]."""
+        return ops.transpose(row[self._left :], (1, 0, 2))[:, None]
+
+    def write(self, column, channel, x, row):
+        """`row` with the features x [n, in_filters / num_channels] of one channel of the pixel at `column`."""
+        if self.is_pointwise and self.num_channels == 1:
+            return x[None]
+        at = 0 if self.is_pointwise else column + self._left
+        return update_slice(row, [at, 0, channel * (self.in_filters // self.num_channels)], x[None])
+
+    def read(self, column, channel, weights, above, row):
+        """y [n, filters / num_channels] of one channel of the pixel at `column`."""
+        _, kernel, bias = weights
+        if not self._row_taps:
+            return above[1][column]
+        window = row if self.is_pointwise else [row[column + i] for i in range(self._row_taps)]
+        window = window[0] if self._row_taps == 1 else ops.concatenate(window, axis=-1)
+        y = ops.matmul(window, kernel[0 if self.num_channels == 1 else channel])
+        if self.is_pointwise:
+            return y + (bias if self.num_channels == 1 else ops.reshape(bias, (self.num_channels, -1))[channel])
+        return y + above[1][column * self.num_channels + channel]
+
+    def step(self, column, channel, x, weights, above, row):
+        """`write` and then `read`, for mask "B": (y, row)."""
+        row = self.write(column, channel, x, row)
+        return self.read(column, channel, weights, above, row), row
+
+    def _masked_kernel(self):
+        """The live taps in raster order [taps, in_filters, filters], the centre last and masked between channels."""
+        kernel = ops.cast(self.kernel, self.compute_dtype)
+        if self.num_channels == 1:
+            return kernel
+        of_input, of_output = (
+            ops.convert_to_tensor(np.repeat(np.arange(self.num_channels), size // self.num_channels).astype("int32"))
+            for size in (self.in_filters, self.filters)
+        )
+        joined = of_input[:, None] < of_output if self.mask_type == "A" else of_input[:, None] <= of_output
+        return ops.concatenate([kernel[:-1], kernel[-1:] * ops.cast(joined, kernel.dtype)], axis=0)
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape[:-1], self.filters)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "in_filters": self.in_filters,
+            "filters": self.filters,
+            "kernel_size": self.kernel_size,
+            "mask_type": self.mask_type,
+            "num_channels": self.num_channels,
+            "use_bias": self.use_bias,
+            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
+        }

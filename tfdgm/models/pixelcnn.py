@@ -1,0 +1,54 @@
+from tfdgm import families, networks
+from tfdgm.distributions import Autoregressive
+from tfdgm.models.density_model import DensityModel
+
+
+class PixelCNN(DensityModel):
+    """Masked convolutions over an image: van den Oord et al. 2016, arXiv:1601.06759. Exact log p(x), in one pass.
+
+    p(x) = prod_t p(x_t | x_<t), t over pixels row by row, and over R, G, B within a pixel. Binary data (levels=2): Bernoulli.
+    Integers (levels=L): Categorical, as in the paper. A sample computes each activation once, at about the arithmetic of a score.
+
+    The plain architecture does not see some earlier pixels, to the right in the rows above; `GatedPixelCNN` sees all.
+
+    Args:
+      event_shape: (height, width) or (height, width, channels).
+      levels: L for integers 0..L-1; 2 for binary data.
+      filters, num_layers, kernel_size, first_kernel_size, head_filters, activation, dropout, condition_shape, seed: see
+        `networks.PixelCNN`.
+    """
+
+    def __init__(
+        self,
+        event_shape,
+        *,
+        levels=2,
+        filters=96,
+        num_layers=7,
+        kernel_size=3,
+        first_kernel_size=7,
+        head_filters=96,
+        activation="relu",
+        dropout=0.0,
+        condition_shape=None,
+        seed=0,
+        dtype=None,
+        name=None,
+    ):
+        super().__init__(dtype=dtype, name=name)
+        family = families.Bernoulli() if levels == 2 else families.Categorical(levels)
+        network = networks.PixelCNN(
+            event_shape,
+            params_size=family.params_size,
+            filters=filters,
+            num_layers=num_layers,
+            kernel_size=kernel_size,
+            first_kernel_size=first_kernel_size,
+            head_filters=head_filters,
+            activation=activation,
+            dropout=dropout,
+            condition_shape=condition_shape,
+            seed=seed,
+            dtype=self.dtype_policy,
+        )
+        self._set_distribution(Autoregressive(network, family), seed)

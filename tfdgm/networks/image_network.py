@@ -1,0 +1,70 @@
+import numpy as np
+from keras import ops
+
+from tfdgm.networks.autoregressive_network import AutoregressiveNetwork
+
+
+class ImageNetwork(AutoregressiveNetwork):
+    """An autoregressive network over images, in raster order: row after row, and R, G, B within a pixel.
+
+    A position t is a sub-pixel, t = (i width + j) channels + c. Much of what a masked convolution adds up lies in the rows above,
+    so it is computed a row at a time; a step adds what lies in its own row. The state has three parts:
+
+        weights: as prepared once; above: renewed at the start of a row; row: renewed at every step
+
+    and holds a few rows of activations, however many pixels are done. A subclass writes `call`, `initial_state`, which returns
+    these three, `start_row`, `see` and `step_in_row`.
+
+    Args:
+      event_shape: (height, width) or (height, width, channels).
+      params_size: parameters of one sub-pixel.
+      condition_shape: shape of the condition, or None.
+    """
+
+    def __init__(self, event_shape, params_size, condition_shape=None, **kwargs):
+        event_shape = tuple(event_shape)
+        if len(event_shape) not in (2, 3) or min(event_shape) < 1:
+            raise ValueError(
+                f"`event_shape` must be (height, width) or (height, width, channels). Received: event_shape={event_shape}"
+            )
+        super().__init__(event_shape, params_size, np.arange(np.prod(event_shape)), condition_shape, **kwargs)
+        self.height, self.width = event_shape[:2]
+        self.num_channels = event_shape[2] if len(event_shape) == 3 else 1
+
+    def start_row(self, weights, above, row):
+        """`above` for the row that comes after the finished `row`."""
+        raise NotImplementedError
+
+    def see(self, column, channel, x, row):
+        """`row` with the value x [n] of one sub-pixel."""
+        raise NotImplementedError
+
+    def step_in_row(self, column, channel, weights, above, row):
+        """(params [n, params_size] of one sub-pixel, the new `row`)."""
+        raise NotImplementedError
+
+    def step(self, t, x_prev, state):
+        weights, above, row = state
+        # At t = 0 a zero is written, which is there anyway.
+        before = ops.maximum(t - 1, 0)
+        x_prev = ops.where(t > 0, x_prev, ops.zeros_like(x_prev))
+        row = self.see(before // self.num_channels % self.width, before % self.num_channels, x_prev, row)
+        column = t // self.num_channels % self.width
+        channel = t % self.num_channels
+        first = ops.equal(t % (self.width * self.num_channels), 0)
+        above = ops.cond(first, lambda: self.start_row(weights, above, row), lambda: above)
+        params, row = self.step_in_row(column, channel, weights, above, row)
+        return params, (weights, above, row)
+
+    def _check_kernel_sizes(self, **sizes):
+        for name, size in sizes.items():
+            if size < 3 or size % 2 == 0:
+                raise ValueError(f"`{name}` must be odd, and 3 or more. Received: {name}={size}")
+
+    def _as_image(self, x):
+        """[n, *event_shape] -> [n, height, width, channels]."""
+        return ops.reshape(x, (-1, self.height, self.width, self.num_channels))
+
+    def _as_params(self, features):
+        """[n, height, width, channels * params_size] -> [n, *event_shape, params_size]."""
+        return ops.reshape(features, (-1, *self.event_shape, self.params_size))
