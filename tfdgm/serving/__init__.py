@@ -1,5 +1,6 @@
 """SavedModels: written with TF Serving's signatures, and read back as the same Keras model."""
 
+from tfdgm.serving.client import Client, ServingError
 from tfdgm.serving.saved_model import ArtifactError, export, find_saved_model, load, restore
 
-__all__ = ["ArtifactError", "export", "find_saved_model", "load", "restore"]
+__all__ = ["ArtifactError", "Client", "ServingError", "export", "find_saved_model", "load", "restore"]
