@@ -28,7 +28,7 @@ for model in maf_digits gaussian_mixture_digits; do
 done
 
 step "4. Export for TF Serving"
-"$tfdgm" export "$out/maf_digits" "$out/serving/maf_digits"
+"$tfdgm" export "$out/maf_digits" "$out/serving"
 
 step "5. Load the SavedModel where tfdgm cannot be imported, score and sample with it"
 "$venv/bin/python" - "$out" <<'PYTHON'
@@ -40,7 +40,7 @@ import sklearn.datasets
 import tensorflow as tf
 
 out = pathlib.Path(sys.argv[1])
-folder = max((out / "serving/maf_digits").iterdir(), key=lambda path: int(path.name))
+folder = max((out / "serving/maf_digits").glob("[0-9]*"), key=lambda path: int(path.name))
 signatures = tf.saved_model.load(str(folder)).signatures
 digits = tf.constant(sklearn.datasets.load_digits().images[:3], tf.int32)
 print("log_prob of three digits, nats:", signatures["log_prob"](x=digits)["log_prob"].numpy())
