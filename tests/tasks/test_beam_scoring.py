@@ -1,0 +1,268 @@
+import csv
+import os
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+import tfdgm
+from tfdgm.cli.main import main
+from tfdgm.data import DataError
+
+pytest.importorskip("apache_beam")
+
+from apache_beam.io.localfilesystem import LocalFileSystem
+
+from tfdgm.tasks import beam_scoring
+
+
+@pytest.fixture(scope="module")
+def rows():
+    return np.random.default_rng(0).normal(size=(1000, 3)).astype("float32")
+
+
+@pytest.fixture(scope="module")
+def model(rows, tmp_path_factory):
+    """The folder of a model over real vectors [3]."""
+    folder = tmp_path_factory.mktemp("model")
+    made = tfdgm.models.MADE((3,), levels=None, num_components=2, hidden_units=(4,))
+    made.adapt(rows)
+    made.export(folder / "1")
+    return folder
+
+
+@pytest.fixture
+def parts(rows, tmp_path):
+    """Three csv files with 400, 10 and 590 rows."""
+    folder = tmp_path / "parts"
+    folder.mkdir()
+    for i, part in enumerate(np.split(rows, [400, 410])):
+        np.savetxt(folder / f"part-{i}.csv", part, delimiter=",", header="a,b,c", comments="", fmt="%.9g")
+    return folder
+
+
+def read(out):
+    """All scores, in the order of the names."""
+    return np.concatenate([np.loadtxt(path, skiprows=1, ndmin=1) for path in sorted(out.glob("0*.csv"))])
+
+
+def without_beam(model, source, tmp_path, *flags):
+    out = tmp_path / "without_beam.csv"
+    assert main(["score", str(model), str(source), "--out", str(out), *flags]) == 0
+    return np.loadtxt(out, skiprows=1)
+
+
+def equal(received, expected):
+    np.testing.assert_allclose(received, expected, rtol=1e-6, atol=1e-6)
+
+
+class TestScores:
+    def test_equal_those_without_beam_in_order(self, model, parts, tmp_path):
+        done = beam_scoring.score_files(model, parts / "*.csv", tmp_path / "out", rows_per_shard=150)
+        assert done == 1000
+        assert len(list((tmp_path / "out").glob("0*.csv"))) == 3 + 1 + 4
+        equal(read(tmp_path / "out"), without_beam(model, parts / "*.csv", tmp_path))
+
+    @pytest.mark.parametrize("runner", ["DirectRunner", "BundleBasedDirectRunner"])
+    def test_on_the_command_line(self, model, parts, tmp_path, capfd, runner, monkeypatch):
+        # The DirectRunner looks for another runner on the network first, and goes without.
+        monkeypatch.setattr("urllib.request.urlopen", lambda *a, **k: (_ for _ in ()).throw(OSError("no network")))
+        options = f"--beam_options=--runner={runner} --job_name=scores"
+        assert main(["score", str(model), str(parts), "--out", str(tmp_path / "out"), "--runner=beam", options]) == 0
+        assert "1,000 scores" in capfd.readouterr().out
+        equal(read(tmp_path / "out"), without_beam(model, parts, tmp_path))
+
+    @pytest.mark.slow
+    def test_in_other_processes(self, model, parts, tmp_path):
+        options = ["--direct_num_workers=2", "--direct_running_mode=multi_processing"]
+        beam_scoring.score_files(model, parts, tmp_path / "out", options=options, rows_per_shard=150)
+        equal(read(tmp_path / "out"), without_beam(model, parts, tmp_path))
+
+    @pytest.mark.parametrize("suffix", [".npy", ".npz", ".parquet"])
+    def test_files_of_every_kind(self, model, rows, tmp_path, suffix):
+        source = tmp_path / f"rows{suffix}"
+        if suffix == ".parquet":
+            import pyarrow
+            import pyarrow.parquet
+
+            pyarrow.parquet.write_table(pyarrow.table({name: rows[:, i] for i, name in enumerate("abc")}), source)
+        else:
+            (np.save if suffix == ".npy" else np.savez)(source, rows)
+        beam_scoring.score_files(model, source, tmp_path / "out", rows_per_shard=300)
+        equal(read(tmp_path / "out"), without_beam(model, source, tmp_path))
+
+    def test_integers_in_images_from_flat_rows(self, tmp_path):
+        x = np.random.default_rng(0).integers(0, 4, size=(50, 4))
+        flow = tfdgm.models.RealNVP((2, 2), levels=4, num_layers=2, hidden_units=(4,))
+        flow.export(tmp_path / "flow" / "1")
+        np.savetxt(tmp_path / "x.csv", x, delimiter=",", fmt="%d")
+        beam_scoring.score_files(tmp_path / "flow", tmp_path / "x.csv", tmp_path / "out", rows_per_shard=20)
+        equal(read(tmp_path / "out"), without_beam(tmp_path / "flow", tmp_path / "x.csv", tmp_path))
+
+    def test_a_condition(self, tmp_path, rows):
+        made = tfdgm.models.MADE((3,), levels=None, num_components=2, hidden_units=(4,), condition_shape=(2,))
+        made.export(tmp_path / "made" / "1")
+        np.save(tmp_path / "x.npy", rows[:20])
+        arguments = ["score", str(tmp_path / "made"), str(tmp_path / "x.npy"), "--out", str(tmp_path / "out"), "--runner=beam"]
+        assert main([*arguments, "--condition=0.5,2"]) == 0
+        equal(read(tmp_path / "out"), made.log_prob(rows[:20], np.tile(np.float32([0.5, 2]), (20, 1))))
+        with pytest.raises(ValueError, match=r"a condition \(2,\). Received: None"):
+            beam_scoring.score_files(tmp_path / "made", tmp_path / "x.npy", tmp_path / "out")
+
+
+class TestOutput:
+    def test_the_index_says_where_every_row_is(self, model, parts, tmp_path):
+        beam_scoring.score_files(model, parts, tmp_path / "out", rows_per_shard=150)
+        with open(tmp_path / "out" / "index.csv", newline="") as file:
+            lines = list(csv.DictReader(file))
+        assert [line["scores"] for line in lines] == sorted(p.name for p in (tmp_path / "out").glob("0*.csv"))
+        third = [(int(line["first_row"]), int(line["rows"])) for line in lines if line["input"].endswith("part-2.csv")]
+        assert third == [(0, 150), (150, 150), (300, 150), (450, 140)]
+        for line in lines:
+            scores = np.loadtxt(tmp_path / "out" / line["scores"], skiprows=1, ndmin=1)
+            assert len(scores) == int(line["rows"])
+
+    def test_old_scores_go(self, model, parts, tmp_path):
+        beam_scoring.score_files(model, parts, tmp_path / "out", rows_per_shard=150)
+        assert beam_scoring.score_files(model, parts / "part-1.csv", tmp_path / "out") == 10
+        assert sorted(os.listdir(tmp_path / "out")) == ["000000-000000.csv", "index.csv"]
+
+    def test_nothing_else_does(self, model, parts, tmp_path):
+        (tmp_path / "out").mkdir()
+        for name in ("000000-000000.csv", "thesis.csv"):
+            (tmp_path / "out" / name).write_text("")
+        with pytest.raises(ValueError, match=r"holds nothing else. It has .*thesis.csv"):
+            beam_scoring.score_files(model, parts, tmp_path / "out")
+        assert len(os.listdir(tmp_path / "out")) == 2
+
+    def test_an_unknown_runner_leaves_the_old_scores(self, model, parts, tmp_path):
+        beam_scoring.score_files(model, parts, tmp_path / "out")
+        with pytest.raises(ValueError, match="Nowhere"):
+            beam_scoring.score_files(model, parts, tmp_path / "out", options=["--runner=Nowhere"])
+        assert len(os.listdir(tmp_path / "out")) == 4
+
+
+class _Elsewhere(LocalFileSystem):
+    """The local files as elsewhere://...: a file system that only Beam can read."""
+
+    @classmethod
+    def scheme(cls):
+        return "elsewhere"
+
+    def _away(self, path):
+        return path.removeprefix("elsewhere:/")
+
+    def join(self, basepath, *paths):
+        return "/".join([basepath.rstrip("/"), *paths])
+
+    def split(self, path):
+        return os.path.split(path)
+
+    def mkdirs(self, path):
+        super().mkdirs(self._away(path))
+
+    def match(self, patterns, limits=None):
+        results = super().match([self._away(pattern) for pattern in patterns], limits)
+        for result in results:
+            result.metadata_list = [found for found in result.metadata_list if not os.path.isdir(found.path)]
+            for found in result.metadata_list:
+                found.path = f"elsewhere:/{found.path}"
+        return results
+
+    def open(self, path, *arguments, **kwargs):
+        return super().open(self._away(path), *arguments, **kwargs)
+
+    def create(self, path, *arguments, **kwargs):
+        return super().create(self._away(path), *arguments, **kwargs)
+
+    def rename(self, sources, targets):
+        super().rename([self._away(p) for p in sources], [self._away(p) for p in targets])
+
+    def exists(self, path):
+        return super().exists(self._away(path))
+
+    def delete(self, paths):
+        for path in paths:
+            os.remove(self._away(path))
+
+
+class TestOtherFileSystems:
+    def test_model_rows_and_scores(self, model, parts, tmp_path):
+        urls = [f"elsewhere:/{path}" for path in (model, parts / "*.csv", tmp_path / "out")]
+        assert beam_scoring.score_files(*urls, rows_per_shard=150) == 1000
+        assert beam_scoring.score_files(*urls, rows_per_shard=200) == 1000
+        equal(read(tmp_path / "out"), without_beam(model, parts, tmp_path))
+        assert f"elsewhere:/{parts}/part-0.csv" in (tmp_path / "out" / "index.csv").read_text()
+
+    def test_errors_name_the_file_there(self, model, parts, tmp_path):
+        (parts / "part-1.csv").write_text("a,b,c\n1,2,x\n")
+        with pytest.raises(DataError, match=f"^elsewhere:/{parts}/part-1.csv, line 2"):
+            beam_scoring.score_files(model, f"elsewhere:/{parts}/*.csv", tmp_path / "out")
+
+
+class TestErrors:
+    @pytest.mark.parametrize(
+        "text,message",
+        [
+            ("a,b,c\n1,2,3\n1,nan,3\n", "part-1.csv, line 3"),
+            (
+                "a,c,b\n1,2,3\n",
+                r"part-1.csv: expected the columns \['a', 'b', 'c'\] as in .*part-0.csv. Received: \['a', 'c', 'b'\]",
+            ),
+            ("1,2\n", r"part-1.csv: expected rows of event_shape=\(3,\). Received: \(2,\)"),
+            ("", "part-1.csv is empty"),
+        ],
+    )
+    def test_bad_rows_leave_no_index(self, model, parts, tmp_path, capfd, text, message):
+        (parts / "part-1.csv").write_text(text)
+        with pytest.raises(DataError, match=message):
+            beam_scoring.score_files(model, parts, tmp_path / "out")
+        assert not (tmp_path / "out" / "index.csv").exists()
+        capfd.readouterr()
+        assert main(["score", str(model), str(parts), "--out", str(tmp_path / "out"), "--runner=beam"]) == 1
+        error = capfd.readouterr().err
+        assert error.startswith("tfdgm: error: ") and error.count("\n") == 1
+
+    @pytest.mark.parametrize("source,message", [("digits", "There is no file digits"), ("*.png", "There is no file")])
+    def test_no_files(self, model, tmp_path, source, message):
+        with pytest.raises(DataError, match=message):
+            beam_scoring.score_files(model, source, tmp_path / "out")
+
+    def test_files_of_another_kind(self, model, tmp_path):
+        (tmp_path / "x.png").write_bytes(b"")
+        with pytest.raises(DataError, match=r"x.png: expected a file of .csv"):
+            beam_scoring.score_files(model, tmp_path / "*.png", tmp_path / "out")
+
+    @pytest.mark.parametrize(
+        "flags,message",
+        [
+            (["--runner=beam"], "--out expects a folder with --runner=beam. Received: nothing"),
+            (["--runner=beam", "--out=s.csv"], "--out expects a folder with --runner=beam. Received: s.csv"),
+            (["--runner=beam", "--out=s", "--split=test"], "no --split"),
+            (["--out=s.csv", "--beam_options=--runner=FlinkRunner"], "--beam_options goes with --runner=beam"),
+            (["--out=s.csv", "--runner=flink"], "--runner"),
+        ],
+    )
+    def test_wrong_flags(self, capfd, flags, message):
+        assert main(["score", "maf_digits", "x.csv", *flags]) == 2
+        assert message in capfd.readouterr().err
+
+    def test_without_beam_one_line_names_the_extra(self, capfd, monkeypatch):
+        monkeypatch.setitem(sys.modules, "apache_beam", None)
+        assert main(["score", "maf_digits", "x.csv", "--out=s", "--runner=beam"]) == 2
+        assert capfd.readouterr().err == "tfdgm: error: --runner=beam needs Apache Beam: pip install 'tfdgm[beam]'\n"
+
+
+class TestHandler:
+    def test_beams_own_could_not_load_the_model(self, model):
+        """The reason for `LogProbHandler`: Beam's TensorFlow handlers call this."""
+        with pytest.raises(ValueError, match="SavedModel format is not supported"):
+            keras.models.load_model(model / "1")
+
+    def test_the_model_is_loaded_once_for_all_shards(self, model, parts, tmp_path, monkeypatch):
+        loads = []
+        load_model = beam_scoring.LogProbHandler.load_model
+        monkeypatch.setattr(beam_scoring.LogProbHandler, "load_model", lambda self: loads.append(1) or load_model(self))
+        beam_scoring.score_files(model, parts, tmp_path / "out", rows_per_shard=100)
+        assert loads == [1]

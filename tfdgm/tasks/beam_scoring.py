@@ -1,0 +1,239 @@
+"""`tfdgm score` as an Apache Beam pipeline, for Dataflow, Flink, Spark or the processes of one machine.
+
+Needs the extra `beam`, so `tfdgm.tasks` does not import this module by itself.
+"""
+
+import contextlib
+import csv
+import io
+import math
+import os
+import pathlib
+import re
+import shutil
+import tempfile
+import uuid
+
+import apache_beam as beam
+import numpy as np
+import tensorflow as tf
+from apache_beam.io.filesystems import FileSystems
+from apache_beam.ml.inference.base import KeyedModelHandler, ModelHandler, RunInference
+from apache_beam.options.pipeline_options import PipelineOptions
+
+import tfdgm.models  # noqa: F401  Registers the classes that an artifact names.
+from tfdgm import data, serving
+from tfdgm.data import csv_files, parquet_files
+
+INDEX = "index.csv"
+_COLUMNS = {".csv": csv_files.columns, ".parquet": parquet_files.columns}
+_SUFFIXES = (*_COLUMNS, ".npy", ".npz")
+_OURS = re.compile(r"\d{6,}-\d{6,}\.csv|index\.csv|\..+\.new")
+
+
+class LogProbHandler(ModelHandler):
+    """Beam's `ModelHandler` of a SavedModel's `log_prob` signature: arrays [k, *event_shape] -> [k] float32, nats.
+
+    Beam's own TensorFlow handlers (2.77) load with `keras.models.load_model`, which in Keras 3 refuses SavedModels. Each array
+    is one example to Beam, and is scored in batches of 2^22 numbers at most.
+
+    Args:
+      path: a version folder, or the folder of versions, of a SavedModel; where every worker can read it.
+      condition: of a model of p(x|c): c [*condition_shape], the same for all rows.
+    """
+
+    def __init__(self, path, condition=None):
+        super().__init__(min_batch_size=1, max_batch_size=1)
+        self.path = os.fspath(path)
+        self.condition = condition
+
+    def load_model(self):
+        with _local(self.path) as folder:
+            return tf.saved_model.load(str(serving.find_saved_model(folder)))
+
+    def run_inference(self, batch, model, inference_args=None):
+        log_prob = model.signatures["log_prob"]
+        spec = log_prob.structured_input_signature[1]["x"]
+        size = min(4096, max(16, 2**22 // math.prod(spec.shape[1:])))
+        for x in batch:
+            yield np.concatenate([self._score(log_prob, spec, x[i : i + size]) for i in range(0, len(x), size)])
+
+    def _score(self, log_prob, spec, x):
+        inputs = {"x": tf.cast(x.reshape(-1, *spec.shape[1:]), spec.dtype)}
+        if self.condition is not None:
+            inputs["condition"] = tf.repeat(tf.constant(self.condition)[None], len(x), axis=0)
+        return log_prob(**inputs)["log_prob"].numpy()
+
+    def get_num_bytes(self, batch):
+        return sum(x.nbytes for x in batch)
+
+    def get_metrics_namespace(self):
+        return "tfdgm"
+
+
+def score_files(path, source, out, *, condition=None, options=(), rows_per_shard=None):
+    """Scores every row of every file of `source` with the SavedModel at `path`: log p(x) in nats, in shards under `out`.
+
+    `out` receives `FFFFFF-SSSSSS.csv`, shard S of file F, both counted from 0: a header `log_prob` and one score a row, in the
+    file's order; and at the end `index.csv` with the columns `scores, input, first_row, rows`, one line a shard. Shards in the
+    order of their names are all rows of the files in the order of theirs. Without an index the run is not complete; it may be
+    started again, and a shard that is written twice is the same. Memory does not grow with the files.
+
+    Args:
+      path: a version folder, or the folder of versions, of a SavedModel. This path, `source` and `out` must mean the same on
+        all workers: a shared file system, or a URL of one of Beam's (gs://, s3://, hdfs://).
+      source: a .csv, .npy, .npz or .parquet file, a glob or a folder of these.
+      out: a folder; new, or with nothing but scores, which are removed.
+      condition: of a model of p(x|c): c [*condition_shape], the same for all rows.
+      options: Beam's pipeline options, as on a command line: ["--runner=FlinkRunner", ...]. Without a runner it runs in this
+        process, on Beam's FnApiRunner (the DirectRunner would first download another one).
+      rows_per_shard: Default: up to 2^24 numbers of x, and 2^20 rows.
+
+    Returns:
+      The number of rows.
+
+    Raises:
+      DataError: a row that is no data, with its file and place; files that are missing or differ in their columns.
+    """
+    path, source, out = (os.fspath(given) for given in (path, source, out))
+    with _local(path) as folder:
+        model = serving.load(folder)
+    if (condition is None) != (model.condition_shape is None):
+        needs = "no condition" if model.condition_shape is None else f"a condition {model.condition_shape}"
+        raise ValueError(f"This model takes {needs}. Received: {condition}")
+    size = math.prod(model.event_shape)
+    rows_per_shard = rows_per_shard or max(1, min(2**20, 2**24 // size))
+    options = list(options)
+    if not any(option.split("=")[0] == "--runner" for option in options):
+        options.append("--runner=FnApiRunner")
+    options = PipelineOptions(options)
+    FileSystems.set_options(options)
+
+    files = _find(source)
+    with _local(files[0]) as file:
+        columns = _columns(file)
+    pipeline = beam.Pipeline(options=options)
+    _empty(out)
+    try:
+        with pipeline:
+            (
+                pipeline
+                | "Files" >> beam.Create(list(enumerate(files)))
+                | "Spread" >> beam.Reshuffle()
+                | "Read" >> beam.ParDo(_Read(model.event_shape, model.levels, rows_per_shard, (files[0], columns)))
+                | "Score" >> RunInference(KeyedModelHandler(LogProbHandler(path, condition)))
+                | "Write" >> beam.Map(_write_shard, out)
+                | "Collect" >> beam.combiners.ToList()
+                | "Index" >> beam.Map(_write_index, out)
+            )
+    except Exception as error:
+        # Runners wrap what a worker raised, most of them as text.
+        found = re.findall(r"DataError: (.*?)(?: \[while running|\n|$)", f"{type(error).__name__}: {error}")
+        if found:
+            raise data.DataError(found[-1]) from None
+        raise
+    with FileSystems.open(FileSystems.join(out, INDEX)) as file:
+        return sum(int(line["rows"]) for line in csv.DictReader(io.TextIOWrapper(file, newline="")))
+
+
+class _Read(beam.DoFn):
+    """(number, file) -> ((number, shard, file, first row), rows), a shard at a time."""
+
+    def __init__(self, event_shape, levels, rows_per_shard, expected):
+        self.event_shape, self.levels, self.rows_per_shard, self.expected = event_shape, levels, rows_per_shard, expected
+
+    def process(self, element):
+        number, path = element
+        first = 0
+        with _local(path) as file:
+            try:
+                self._check_columns(path, file)
+                for shard, x in enumerate(data.stream(file, self.rows_per_shard, levels=self.levels)):
+                    if math.prod(x.shape[1:]) != math.prod(self.event_shape):
+                        shape = tuple(self.event_shape)
+                        raise data.DataError(f"{path}: expected rows of event_shape={shape}. Received: {x.shape[1:]}.")
+                    yield (number, shard, path, first), x
+                    first += len(x)
+            except data.DataError as error:
+                raise data.DataError(str(error).replace(file, path)) from None
+
+    def _check_columns(self, path, file):
+        first, expected = self.expected
+        received = _columns(file)
+        if expected and received and expected != received:
+            raise data.DataError(f"{path}: expected the columns {expected} as in {first}. Received: {received}.")
+
+
+def _write_shard(element, out):
+    """Writes one shard, whole or not at all, and returns its line of the index."""
+    (number, shard, path, first), scores = element
+    name = f"{number:06d}-{shard:06d}.csv"
+    _write(out, name, "log_prob\n" + "".join(f"{score:.9g}\n" for score in scores.tolist()))
+    return name, path, first, len(scores)
+
+
+def _write_index(lines, out):
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([("scores", "input", "first_row", "rows"), *sorted(lines)])
+    _write(out, INDEX, text.getvalue())
+
+
+def _write(out, name, text):
+    # Aside first, under a name of its own: runners may run a piece of work twice at once.
+    aside = FileSystems.join(out, f".{uuid.uuid4().hex}.new")
+    with FileSystems.create(aside) as file:
+        file.write(text.encode())
+    FileSystems.rename([aside], [FileSystems.join(out, name)])
+
+
+def _find(source):
+    """The files of a source, sorted."""
+    source = os.path.expanduser(source) if "://" not in source else source
+    if os.path.isdir(source):
+        files = sorted(str(p) for p in pathlib.Path(source).rglob("*") if p.suffix.lower() in _SUFFIXES)
+    elif os.path.isfile(source):
+        files = [source]
+    else:
+        files = sorted(found.path for found in FileSystems.match([source])[0].metadata_list)
+    if not files:
+        raise data.DataError(f"There is no file {source}. Beam reads {', '.join(_SUFFIXES)} files, globs and folders of them.")
+    for file in files:
+        if os.path.splitext(file)[1].lower() not in _SUFFIXES:
+            raise data.DataError(f"{file}: expected a file of {', '.join(_SUFFIXES)}.")
+    return files
+
+
+def _columns(file):
+    """The names of a table's columns, or None."""
+    read = _COLUMNS.get(os.path.splitext(file)[1].lower())
+    return read(file)[0] if read else None
+
+
+def _empty(out):
+    """Makes the folder, and removes the scores of an earlier run."""
+    if not FileSystems.exists(out):
+        FileSystems.mkdirs(out)
+    old = [found.path for found in FileSystems.match([FileSystems.join(out, "*")])[0].metadata_list]
+    for path in old:
+        if not _OURS.fullmatch(FileSystems.split(path)[1]):
+            raise ValueError(f"{out}: expected a new folder for the scores, or one that holds nothing else. It has {path}.")
+    if old:
+        FileSystems.delete(sorted(old, key=lambda path: not path.endswith(INDEX)))
+
+
+@contextlib.contextmanager
+def _local(path):
+    """The path of a file or folder on this machine: itself, or a copy while it is needed."""
+    if "://" not in path:
+        yield os.path.expanduser(path)
+        return
+    path = path.rstrip("/")
+    inside, itself = (result.metadata_list for result in FileSystems.match([f"{path}/**", path]))
+    with tempfile.TemporaryDirectory() as folder:
+        top = os.path.join(folder, os.path.basename(path))
+        for file in inside or itself:
+            copy = pathlib.Path(top + file.path[len(path) :])
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            with FileSystems.open(file.path) as source, open(copy, "wb") as target:
+                shutil.copyfileobj(source, target)
+        yield top
