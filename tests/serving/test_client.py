@@ -49,6 +49,8 @@ def models(tmp_path_factory):
 
 @pytest.fixture(scope="module", params=served.SERVERS)
 def server(request, models, tmp_path_factory):
+    if served.program_of(request.param) is None:
+        pytest.skip("tensorflow_model_server is neither on PATH nor named by TFDGM_MODEL_SERVER")
     made, folder = models
     paths = {name: folder / name for name in made}
     labels = {"flow": {"stable": 1, "canary": 2}}

@@ -5,10 +5,13 @@ Usage: tfdgm sample MODEL --out FILE [--num 64] [--seed 1]
 FILE ends in .png (a grid, for event shapes (h, w), (h, w, 1) and (h, w, 3)), .csv (one row a sample, flattened) or .npy
 (num x event shape). The same seed gives the same samples, and more samples begin with the same ones.
 
+With --server=URL, MODEL is the name of a model on TensorFlow Serving, which draws the same samples.
+
 Examples:
   tfdgm sample maf_digits --num 100 --out grid.png
   tfdgm sample runs/maf_rows --num 10000 --seed 7 --out samples.csv
   tfdgm sample runs/by_label --condition 3 --out threes.png
+  tfdgm sample maf_digits --server http://localhost:8501 --levels 17 --out grid.png
 """
 
 import pathlib
@@ -28,6 +31,10 @@ flags.DEFINE_string(
     "For a model of p(x|c): numbers with commas, or a class where c is one-hot.",
     flag_values=FLAGS,
 )
+flags.DEFINE_string("server", None, "TensorFlow Serving: host:8500 for gRPC, http://host:8501 for REST.", flag_values=FLAGS)
+flags.DEFINE_integer(
+    "levels", None, "How many levels a served model's integers have, which a .png needs.", lower_bound=2, flag_values=FLAGS
+)
 
 
 def run(arguments):
@@ -35,25 +42,32 @@ def run(arguments):
     out = pathlib.Path(FLAGS.out or "")
     if out.suffix.lower() not in (".png", ".csv", ".npy"):
         raise UsageError(f"--out expects a file that ends in .png, .csv or .npy. Received: {FLAGS.out or 'nothing'}")
+    if FLAGS.levels and not FLAGS.server:
+        raise UsageError("--levels goes with --server: a model that is loaded here knows its own.")
 
     from tfdgm.cli.quiet import import_tensorflow
 
     import_tensorflow()
     from tfdgm.cli.inputs import load_model, parse_condition
+    from tfdgm.cli.served import connect
     from tfdgm.cli.writing import written_aside
     from tfdgm.training import pictures
 
-    model = load_model(name)
+    model = connect(FLAGS.server, name) if FLAGS.server else load_model(name)
     condition = parse_condition(model, FLAGS.condition)
     if out.suffix.lower() == ".png" and not pictures.is_image(model.event_shape):
         raise UsageError(f"Events of shape {model.event_shape} are no images: write a .csv or .npy file instead.")
+    levels = FLAGS.levels if FLAGS.server else model.levels
+    if FLAGS.server and out.suffix.lower() == ".png" and np.dtype(model.dtype).kind == "i" and levels is None:
+        raise UsageError("A .png of integers from a server needs --levels: how many there are, the server does not tell.")
     samples = np.asarray(model.sample(FLAGS.num, seed=FLAGS.seed, condition=condition))
     if out.suffix.lower() == ".png":
-        pictures.save_image(out, pictures.image_grid(samples, levels=model.levels))
+        pictures.save_image(out, pictures.image_grid(samples, levels=levels))
     else:
         with written_aside(out) as file:
             if out.suffix.lower() == ".npy":
                 np.save(file, samples)
             else:
-                np.savetxt(file, samples.reshape(len(samples), -1), delimiter=",", fmt="%d" if model.levels else "%.9g")
+                fmt = "%d" if samples.dtype.kind == "i" else "%.9g"
+                np.savetxt(file, samples.reshape(len(samples), -1), delimiter=",", fmt=fmt)
     print(f"{FLAGS.num} samples of shape {model.event_shape}: {out}")

@@ -5,12 +5,24 @@ Usage: tfdgm score MODEL INPUT --out scores.csv
 Writes one score a row, in order: log p(x) in nats, as .csv (with a header) or .npy. INPUT is a .csv, .npy, .npz or .parquet
 file, a glob or folder of these, or a data set's name. A low score means an unlikely row. The file appears when all is scored.
 
+With --runner=beam, an Apache Beam pipeline scores files: here, or on a runner named in --beam_options (Dataflow, Flink, Spark).
+The folder --out receives one or more .csv files for each file of INPUT, and index.csv, which says what is where. Names in
+order are rows in order. MODEL, INPUT and --out must mean the same on all workers: a shared folder, or gs://, s3://, hdfs://.
+
+With --server=URL, MODEL is the name of a model on TensorFlow Serving, which computes the scores.
+
 Examples:
   tfdgm score runs/maf_rows rows.csv --out scores.csv
   tfdgm score made_binarized_mnist "parts/*.npy" --out scores.npy
+  tfdgm score runs/maf_rows "parts/*.csv" --out scores/ --runner beam
+  tfdgm score /shared/maf_rows "/shared/*.csv" --out /shared/scores --runner beam --beam_options="--runner=FlinkRunner ..."
+  tfdgm score maf_rows rows.csv --server localhost:8500 --out scores.csv
 """
 
+import importlib.util
+import logging
 import pathlib
+import shlex
 import shutil
 import sys
 import tempfile
@@ -22,16 +34,25 @@ from absl import flags
 from tfdgm.cli.usage import UsageError, exactly
 
 FLAGS = flags.FlagValues()
-flags.DEFINE_string("out", None, "File to write: .csv or .npy. Required.", flag_values=FLAGS)
+flags.DEFINE_string("out", None, "File to write: .csv or .npy; with --runner=beam, a folder. Required.", flag_values=FLAGS)
 flags.DEFINE_string(
     "condition", None, "For a model of p(x|c): c, the same for all rows, as in `tfdgm sample`.", flag_values=FLAGS
 )
 flags.DEFINE_string("split", None, "Of a data set that has splits: only train, valid or test.", flag_values=FLAGS)
 flags.DEFINE_string("data_dir", None, "Folder of data sets. Default: the environment's TFDGM_DATA_DIR.", flag_values=FLAGS)
+flags.DEFINE_enum("runner", "local", ["local", "beam"], "What runs it: this process, or Apache Beam.", flag_values=FLAGS)
+flags.DEFINE_string("beam_options", None, 'Beam\'s own options: "--runner=FlinkRunner ...".', flag_values=FLAGS)
+flags.DEFINE_string("server", None, "TensorFlow Serving: host:8500 for gRPC, http://host:8501 for REST.", flag_values=FLAGS)
 
 
 def run(arguments):
     name, source = exactly(arguments, "MODEL", "INPUT")
+    if FLAGS.server and FLAGS.runner != "local":
+        raise UsageError(f"--server sends the rows to a server: it does not go with --runner={FLAGS.runner}.")
+    if FLAGS.runner == "beam":
+        return _run_beam(name, source)
+    if FLAGS.beam_options:
+        raise UsageError("--beam_options goes with --runner=beam.")
     out = pathlib.Path(FLAGS.out or "")
     if out.suffix.lower() not in (".csv", ".npy"):
         raise UsageError(f"--out expects a file that ends in .csv or .npy. Received: {FLAGS.out or 'nothing'}")
@@ -41,18 +62,45 @@ def run(arguments):
     import_tensorflow()
     from tfdgm import data
     from tfdgm.cli.inputs import load_model, parse_condition
+    from tfdgm.cli.served import connect
     from tfdgm.cli.writing import written_aside
 
-    model = load_model(name)
+    model = connect(FLAGS.server, name) if FLAGS.server else load_model(name)
     condition = parse_condition(model, FLAGS.condition)
+    # A server tells that x is integers, but not how many levels they have.
+    levels = (2**31 if np.dtype(model.dtype).kind == "i" else None) if FLAGS.server else model.levels
     # A power of four: log_prob pads to these. Every batch has the same size, so nothing compiles twice.
     size = next(n for n in (4096, 1024, 256, 64, 16) if n * np.prod(model.event_shape) <= 2**22 or n == 16)
-    batches = data.stream(source, size, data_dir=FLAGS.data_dir, levels=model.levels, split=FLAGS.split)
+    batches = data.stream(source, size, data_dir=FLAGS.data_dir, levels=levels, split=FLAGS.split)
     with written_aside(out) as file:
         rows = _write_csv(file, _scores(model, batches, condition, size)) if out.suffix.lower() == ".csv" else _write_npy(
             file, out, _scores(model, batches, condition, size)
         )  # fmt: skip
     print(f"{rows:,} scores: {out}")
+
+
+def _run_beam(name, source):
+    if not FLAGS.out or pathlib.Path(FLAGS.out).suffix in (".csv", ".npy"):
+        raise UsageError(f"--out expects a folder with --runner=beam. Received: {FLAGS.out or 'nothing'}")
+    if FLAGS.split is not None:
+        raise UsageError("--runner=beam reads files, which have no --split.")
+    if importlib.util.find_spec("apache_beam") is None:
+        raise UsageError("--runner=beam needs Apache Beam: pip install 'tfdgm[beam]'")
+
+    from tfdgm.cli.quiet import import_tensorflow
+
+    import_tensorflow()
+    # Beam logs what it raises, and what is missing that is not needed here.
+    logging.getLogger("apache_beam.runners.common").setLevel(logging.CRITICAL)
+    logging.getLogger().setLevel(logging.ERROR)
+    from tfdgm.cli.inputs import load_model, parse_condition
+    from tfdgm.tasks.beam_scoring import score_files
+    from tfdgm.zoo import entries
+
+    condition = None if FLAGS.condition is None else parse_condition(load_model(name), FLAGS.condition)
+    path = entries.find(name) if name in entries.names() else name
+    rows = score_files(path, source, FLAGS.out, condition=condition, options=shlex.split(FLAGS.beam_options or ""))
+    print(f"{rows:,} scores: {FLAGS.out}")
 
 
 def _scores(model, batches, condition, size):
@@ -64,7 +112,7 @@ def _scores(model, batches, condition, size):
 
             raise DataError(f"Expected rows of event_shape={model.event_shape}. Received: {x.shape[1:]}.")
         x = x.reshape(-1, *model.event_shape)
-        padded = np.concatenate([x, np.repeat(x[-1:], size - len(x), axis=0)])
+        padded = np.concatenate([x, np.repeat(x[-1:], 0 if FLAGS.server else size - len(x), axis=0)])
         try:
             yield np.asarray(model.log_prob(padded, condition)[: len(x)])
         except ValueError as error:

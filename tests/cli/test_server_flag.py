@@ -1,0 +1,99 @@
+"""`--server`: the same files as without it, from a model server over TensorFlow's C library."""
+
+import matplotlib.image
+import numpy as np
+import pytest
+import served
+
+import tfdgm
+
+pytest.importorskip("tensorflow_serving")
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    """The folder of versions of a small model of 3x3 images of 4 levels under a condition."""
+    folder = tmp_path_factory.mktemp("images")
+    tfdgm.models.MADE((3, 3), levels=4, hidden_units=(8,), condition_shape=(2,)).export(folder / "1")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def server(vector_model, images, tmp_path_factory):
+    models = {"vectors": vector_model / "model", "images": images}
+    with served.running(tmp_path_factory.mktemp("server"), models) as running:
+        yield running
+
+
+@pytest.fixture(params=["grpc", "rest"])
+def url(request, server):
+    return getattr(server, request.param)
+
+
+class TestScore:
+    @pytest.mark.parametrize("suffix", ["csv", "npy"])
+    def test_the_same_scores(self, cli, url, vector_model, tmp_path, suffix):
+        here, there = tmp_path / f"here.{suffix}", tmp_path / f"there.{suffix}"
+        assert cli("score", vector_model / "model", vector_model / "rows.csv", "--out", here).code == 0
+        result = cli("score", "vectors", vector_model / "rows.csv", "--out", there, "--server", url)
+        assert result.code == 0 and "5,000 scores" in result.out
+        a, b = (np.load(f) if suffix == "npy" else np.loadtxt(f, skiprows=1) for f in (here, there))
+        assert a.dtype == b.dtype and a.shape == b.shape == (5000,)
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
+
+    def test_integers_under_a_condition(self, cli, fails, url, images, tmp_path):
+        x = np.random.default_rng(0).integers(0, 4, (20, 9))
+        np.savetxt(tmp_path / "x.csv", x, delimiter=",", fmt="%d")
+        options = ["--condition", "1", "--out", tmp_path / "s.npy", "--server", url]
+        assert cli("score", "images", tmp_path / "x.csv", *options).code == 0
+        expected = tfdgm.load(images).log_prob(x.reshape(20, 3, 3), [0.0, 1.0])
+        np.testing.assert_allclose(np.load(tmp_path / "s.npy"), expected, rtol=1e-5)
+        (tmp_path / "x.csv").write_text("0,1,2,3,0,1,2,3,0\n0,1,2,3,0,1,2,3,0.5\n")
+        assert "line 2" in fails("score", "images", tmp_path / "x.csv", *options)
+
+    def test_errors(self, cli, fails, url, vector_model, tmp_path):
+        out, rows = ["--out", tmp_path / "s.csv"], vector_model / "rows.csv"
+        assert "Servable not found" in fails("score", "nothing", rows, *out, "--server", url)
+        (tmp_path / "x.csv").write_text("0,1\n")
+        narrow = ["score", "vectors", tmp_path / "x.csv", *out, "--server", url]
+        assert "Expected rows of event_shape=(3,). Received: (2,)" in fails(*narrow)
+        (tmp_path / "x.csv").unlink()
+        assert "`url` must be host:port" in fails("score", "vectors", rows, *out, "--server", "nowhere", code=2)
+        assert "takes no --condition" in fails("score", "vectors", rows, *out, "--server", url, "--condition", "1", code=2)
+        assert "does not go with --runner=beam" in fails("score", "vectors", rows, *out, "--server", url, "--runner=beam", code=2)
+        assert not list(tmp_path.iterdir())
+
+
+class TestSample:
+    def test_the_same_tables(self, cli, url, vector_model, images, tmp_path):
+        for model, name, options in ((vector_model / "model", "vectors", []), (images, "images", ["--condition=0,1"])):
+            for suffix in ("csv", "npy"):
+                here, there = tmp_path / f"here.{suffix}", tmp_path / f"there.{suffix}"
+                arguments = ["--num=30", "--seed=7", *options]
+                assert cli("sample", model, *arguments, "--out", here).code == 0
+                assert cli("sample", name, *arguments, "--out", there, "--server", url).code == 0
+                a, b = (np.load(f) if suffix == "npy" else np.loadtxt(f, delimiter=",") for f in (here, there))
+                assert a.dtype == b.dtype
+                np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
+        assert here.read_bytes() == there.read_bytes()  # Integers.
+
+    def test_the_same_picture(self, cli, fails, url, images, tmp_path):
+        arguments = ["--num=4", "--condition=1"]
+        assert cli("sample", images, *arguments, "--out", tmp_path / "a.png").code == 0
+        served_ = ["sample", "images", *arguments, "--server", url, "--out", tmp_path / "b.png"]
+        assert "needs --levels" in fails(*served_, code=2)
+        assert cli(*served_, "--levels=4").code == 0
+        assert (matplotlib.image.imread(tmp_path / "a.png") == matplotlib.image.imread(tmp_path / "b.png")).all()
+
+    def test_errors(self, fails, url, images, tmp_path):
+        out = ["--out", tmp_path / "a.npy"]
+        assert "Servable not found" in fails("sample", "nothing", *out, "--server", url)
+        assert "needs --condition" in fails("sample", "images", *out, "--server", url, code=2)
+        assert "--levels goes with --server" in fails("sample", images, *out, "--levels=4", code=2)
+
+
+def test_no_server(fails, vector_model, tmp_path, monkeypatch):
+    monkeypatch.setattr("tfdgm.serving.client._FIRST_PAUSE", 0.01)
+    url = f"http://127.0.0.1:{served.free_port()}"
+    line = fails("score", "vectors", vector_model / "rows.csv", "--out", tmp_path / "s.csv", "--server", url)
+    assert f"The model `vectors` at {url}: UNAVAILABLE" in line and "refused" in line
