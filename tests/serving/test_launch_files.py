@@ -72,6 +72,16 @@ class TestBoth:
         for image in (compose()["image"], pod()["containers"][0]["image"]):
             assert image.split(":")[0] == "tensorflow/serving"
 
+    def test_the_commands_of_the_documentation(self):
+        text = (FOLDER.parents[1] / "docs" / "serving.md").read_text()
+        commands = [block for block in re.findall(r"```bash\n(.*?)```", text, flags=re.DOTALL) if "--model_config_file" in block]
+        assert len(commands) == 2
+        for block in commands:
+            given = {flag.split("=")[0]: flag.split("=")[1] for flag in re.findall(r"--([a-z_]+=\S+)", block)}
+            for name, value in flags(compose()["command"]).items():
+                if name != "model_config_file_poll_wait_seconds":
+                    assert given[name].replace("/models/", "").replace("served/", "") == value.replace("/models/", "")
+
 
 class TestCompose:
     def test_ports_mount_and_limits(self):
