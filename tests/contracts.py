@@ -294,6 +294,7 @@ def _cases():
         ModelCase("realnvp_levels", models.RealNVP, {"event_shape": (3,), **flow, "levels": 4}, levels),
         ModelCase("pixelcnn_binary", models.PixelCNN, {**image, "activation": "tanh"}, binary),
         ModelCase("pixelcnn_condition", models.PixelCNN, {**image, "activation": "tanh", **c}, binary, condition),
+        ModelCase("gated_pixelcnn", models.GatedPixelCNN, {**image, **c, "levels": 3}, binary + binary[:, ::-1], condition),
         ModelCase("gaussian_mixture", models.GaussianMixture, {"event_shape": (3,), "num_components": 2}, real),
     ]
 

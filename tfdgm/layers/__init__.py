@@ -7,11 +7,13 @@ from tfdgm.layers.masked_conv2d import MaskedConv2D
 from tfdgm.layers.masked_dense import MaskedDense
 from tfdgm.layers.noise_rows import first_noise_row, noise_from_row
 from tfdgm.layers.update_slice import update_slice
+from tfdgm.layers.vertical_conv2d import VerticalConv2D
 
 __all__ = [
     "Dropout",
     "MaskedConv2D",
     "MaskedDense",
+    "VerticalConv2D",
     "bounded_log_scale",
     "exporting",
     "first_noise_row",

@@ -1,6 +1,7 @@
 """Named models: compositions of a network or bijectors, a family or base, and `DensityModel`."""
 
 from tfdgm.models.density_model import DensityModel
+from tfdgm.models.gated_pixelcnn import GatedPixelCNN
 from tfdgm.models.gaussian_mixture import GaussianMixture
 from tfdgm.models.iaf import IAF
 from tfdgm.models.made import MADE
@@ -8,4 +9,4 @@ from tfdgm.models.maf import MAF
 from tfdgm.models.pixelcnn import PixelCNN
 from tfdgm.models.realnvp import RealNVP
 
-__all__ = ["IAF", "MADE", "MAF", "DensityModel", "GaussianMixture", "PixelCNN", "RealNVP"]
+__all__ = ["IAF", "MADE", "MAF", "DensityModel", "GatedPixelCNN", "GaussianMixture", "PixelCNN", "RealNVP"]

@@ -2,8 +2,9 @@
 
 from tfdgm.networks.autoregressive_network import AutoregressiveNetwork
 from tfdgm.networks.dense_network import DenseNetwork
+from tfdgm.networks.gated_pixelcnn import GatedPixelCNN
 from tfdgm.networks.image_network import ImageNetwork
 from tfdgm.networks.made import MADE
 from tfdgm.networks.pixelcnn import PixelCNN
 
-__all__ = ["MADE", "AutoregressiveNetwork", "DenseNetwork", "ImageNetwork", "PixelCNN"]
+__all__ = ["MADE", "AutoregressiveNetwork", "DenseNetwork", "GatedPixelCNN", "ImageNetwork", "PixelCNN"]

@@ -1,0 +1,77 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+from contracts import passes, randomize
+
+import tfdgm
+from tfdgm.tasks import density_checks
+
+SMALL = {"filters": 8, "num_layers": 1, "first_kernel_size": 3, "head_filters": 8}
+
+
+def make(event_shape=(2, 2), **changes):
+    model = tfdgm.models.GatedPixelCNN(event_shape, **{**SMALL, **changes})
+    model.use_xla = False
+    return randomize(model, scale=0.7)
+
+
+class TestProbabilities:
+    @pytest.mark.parametrize(("event_shape", "levels"), [((2, 2), 3), ((2, 3), 2)], ids=["3 levels", "binary"])
+    def test_sum_to_1_over_all_events(self, event_shape, levels):
+        model = make(event_shape, levels=levels)
+        passes(density_checks.total_probability("sum", model.log_prob, event_shape, levels, 1e-5))
+
+    def test_sample_follows_them(self):
+        # Every event's frequency among 20,000 samples within five standard errors of its probability.
+        model = make((1, 3), levels=3)
+        sample = model.sample(20_000, seed=1).numpy().reshape(-1, 3)
+        events = np.stack(np.meshgrid(*[range(3)] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
+        p = np.exp(model.log_prob(events.reshape(-1, 1, 3)))
+        frequency = np.array([(sample == event).all(axis=1).mean() for event in events])
+        assert (np.abs(frequency - p) <= 5 * np.sqrt(p * (1 - p) / len(sample)) + 1e-12).all()
+
+
+class TestCompletion:
+    def test_known_pixels_are_kept_and_the_rest_follows_p_of_the_unknown(self, tmp_path):
+        model = make((2, 2), levels=3)
+        model.export(tmp_path / "1")
+        complete = tf.saved_model.load(str(tmp_path / "1")).signatures["complete"]
+        n = 4000
+        x, known = np.tile([[2, 0], [1, 1]], (n, 1, 1)), np.tile([[1, 1], [1, 0]], (n, 1, 1))
+        seeds = np.stack([np.full(n, 3), np.arange(n)], axis=1)
+        x, known, seeds = (tf.constant(value, tf.int32) for value in (x, known, seeds))
+        drawn = complete(x=x, known=known, seed=seeds)["x"].numpy()
+        np.testing.assert_array_equal(drawn[:, 0], x[:, 0])
+        np.testing.assert_array_equal(drawn[:, 1, 0], x[:, 1, 0])
+        joint = np.exp(model.log_prob(np.array([[[2, 0], [1, level]] for level in range(3)])))
+        frequency = [np.mean(drawn[:, 1, 1] == level) for level in range(3)]
+        np.testing.assert_allclose(frequency, joint / joint.sum(), atol=5 * 0.5 / np.sqrt(n))
+
+
+class TestBadInput:
+    def test_image_of_another_size(self):
+        with pytest.raises(ValueError, match=r"`x` must end in event_shape=\(2, 2\). Received: x.shape=\(5, 2, 3\)"):
+            make().log_prob(np.zeros((5, 2, 3), int))
+
+    def test_levels(self):
+        with pytest.raises(ValueError, match=r"integers 0..255. Received: values from 0 to 256"):
+            make(levels=256).log_prob(np.full((1, 2, 2), 256) * [[[0, 0], [0, 1]]])
+        with pytest.raises(ValueError, match=r"integers 0..255. Received: 0.5"):
+            make(levels=256).log_prob(np.full((1, 2, 2), 0.5))
+
+    def test_condition(self):
+        with pytest.raises(ValueError, match=r"needs a `condition` that ends in condition_shape=\(10,\). Received: None"):
+            make(condition_shape=(10,)).log_prob(np.zeros((1, 2, 2), int))
+
+    def test_arguments(self):
+        with pytest.raises(TypeError, match="num_layer_s"):
+            tfdgm.models.GatedPixelCNN((2, 2), num_layer_s=2)
+        with pytest.raises(ValueError, match=r"\(height, width\) or .*Received: event_shape=\(4,\)"):
+            tfdgm.models.GatedPixelCNN((4,))
+
+
+def test_verify():
+    x, condition = np.random.default_rng(0).integers(0, 3, (8, 2, 3)), np.random.default_rng(1).normal(size=(8, 2))
+    report = tfdgm.verify(make((2, 3), levels=3, condition_shape=(2,)), x, condition=condition, artifact=False)
+    assert report.passed, str(report)
+    assert not report["mask leaks"].skipped and not report["total mass"].skipped

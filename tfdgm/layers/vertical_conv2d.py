@@ -1,0 +1,72 @@
+import keras
+from keras import ops
+
+
+class VerticalConv2D(keras.layers.Layer):
+    """A convolution over the rows above: the vertical stack of van den Oord et al. 2016, arXiv:1606.05328, section 2.2, figure 2.
+
+        y[i, j] = b + sum_(a = a_0..k//2) sum_(|e| <= k//2) x[i-a, j+e] K[a, e]
+
+    with a_0 = 1 for mask "A", of the first layer, and 0 for mask "B". y at row i then depends on whole rows above i of the image
+    alone, so a row is computed at once: `call` takes all rows, `step` the next one.
+
+    Shapes: x [n, height, width, in_filters] -> y [n, height, width, filters].
+
+    Args:
+      in_filters, filters: features in and out.
+      kernel_size: k, an odd number that counts the taps cut off as well.
+      mask_type: "A" or "B".
+      kernel_initializer: any Keras initializer.
+    """
+
+    def __init__(self, in_filters, filters, kernel_size, *, mask_type="B", kernel_initializer="glorot_uniform", **kwargs):
+        super().__init__(**kwargs)
+        if mask_type not in ("A", "B"):
+            raise ValueError(f"`mask_type` must be 'A' or 'B'. Received: {mask_type!r}")
+        if kernel_size < 1 or kernel_size % 2 == 0:
+            raise ValueError(f"`kernel_size` must be odd. Received: kernel_size={kernel_size}")
+        self.in_filters, self.filters, self.kernel_size, self.mask_type = in_filters, filters, kernel_size, mask_type
+        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+        self._reach = kernel_size // 2
+        self._rows = self._reach + (mask_type == "B")
+        if not self._rows:
+            raise ValueError("Mask 'A' leaves nothing of a kernel_size of 1: take 3 or more.")
+        shape = (self._rows, kernel_size, in_filters, filters)
+        self.kernel = self.add_weight(shape=shape, initializer=self.kernel_initializer, name="kernel")
+        self.bias = self.add_weight(shape=(filters,), initializer="zeros", name="bias")
+        self.built = True
+
+    def call(self, x):
+        x = x[:, :-1] if self.mask_type == "A" else x
+        return self._convolve(ops.pad(x, [[0, 0], [self._reach, 0], [0, 0], [0, 0]]), self._weights())
+
+    def initial_state(self, batch_size, width):
+        """(weights, the rows kept) before the first row of an image."""
+        rows = ops.zeros((batch_size, self._rows - 1, width, self.in_filters), self.compute_dtype)
+        return self._weights(), rows
+
+    def step(self, x, weights, rows):
+        """(y [n, 1, width, filters] of one row, the rows kept); x is that row under mask "B", the one above it under "A"."""
+        rows = ops.concatenate([rows, x], axis=1)
+        return self._convolve(rows, weights), rows[:, 1:]
+
+    def _weights(self):
+        return ops.cast(self.kernel, self.compute_dtype), ops.cast(self.bias, self.compute_dtype)
+
+    def _convolve(self, x, weights):
+        kernel, bias = weights
+        x = ops.pad(x, [[0, 0], [0, 0], [self._reach, self._reach], [0, 0]])
+        return ops.conv(x, kernel, padding="valid", data_format="channels_last") + bias
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape[:-1], self.filters)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "in_filters": self.in_filters,
+            "filters": self.filters,
+            "kernel_size": self.kernel_size,
+            "mask_type": self.mask_type,
+            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
+        }
