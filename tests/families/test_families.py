@@ -5,9 +5,10 @@ import pytest
 import scipy.stats
 import tensorflow as tf
 
-from tfdgm.families import Bernoulli, Categorical, MixtureOfNormals, Normal
+from tfdgm.families import Bernoulli, Categorical, DiscretizedLogisticMixture, MixtureOfNormals, Normal
 
-DISCRETE = [Bernoulli(), Categorical(2), Categorical(5)]
+BY_LEVEL = [Bernoulli(), Categorical(2), Categorical(5)]
+DISCRETE = [*BY_LEVEL, DiscretizedLogisticMixture(2, 1), DiscretizedLogisticMixture(5, 3)]
 REAL = [Normal(), MixtureOfNormals(1), MixtureOfNormals(3)]
 
 
@@ -17,6 +18,7 @@ def name(family):
 
 every_family = pytest.mark.parametrize("family", [*DISCRETE, *REAL], ids=name)
 every_discrete = pytest.mark.parametrize("family", DISCRETE, ids=name)
+by_level = pytest.mark.parametrize("family", BY_LEVEL, ids=name)
 every_real = pytest.mark.parametrize("family", REAL, ids=name)
 
 
@@ -83,7 +85,7 @@ class TestLogProb:
 
 
 class TestMarginalParams:
-    @every_discrete
+    @by_level
     def test_are_those_of_the_frequencies(self, family):
         x = np.random.default_rng(0).integers(0, family.levels, (5000, 2, 3)) * np.array([[0, 1, 1], [1, 1, 1]])
         params = family.marginal_params(tf.constant(x, tf.float64))
@@ -99,7 +101,7 @@ class TestMarginalParams:
 
 
 class TestSample:
-    @every_discrete
+    @by_level
     def test_is_the_inverse_of_the_cumulative_distribution(self, family):
         params = params_of(family, (1,), scale=1.0)
         u = np.linspace(0.0005, 0.9995, 1000)
@@ -113,7 +115,9 @@ class TestSample:
     @every_discrete
     @pytest.mark.parametrize("dtype", ["float32", "float64"])
     def test_extreme_uniforms_and_parameters_stay_within_the_levels(self, family, dtype):
-        u = tf.constant([[2.0**-25], [0.5], [1 - 2.0**-24]], dtype)
+        u = tf.constant(
+            [[2.0**-25] * family.uniforms_size, [0.5] * family.uniforms_size, [1 - 2.0**-24] * family.uniforms_size], dtype
+        )
         for scale in (1.0, 1e6):
             for sign in (1, -1):
                 params = sign * tf.repeat(params_of(family, (1,), scale, dtype), 3, axis=0)

@@ -16,10 +16,19 @@ def make(event_shape=(2, 2), **changes):
 
 
 class TestProbabilities:
-    @pytest.mark.parametrize(("event_shape", "levels"), [((2, 2), 3), ((2, 3), 2)], ids=["3 levels", "binary"])
-    def test_sum_to_1_over_all_events(self, event_shape, levels):
-        model = make(event_shape, levels=levels)
-        passes(density_checks.total_probability("sum", model.log_prob, event_shape, levels, 1e-5))
+    @pytest.mark.parametrize(
+        ("event_shape", "config"),
+        [
+            ((2, 2), {"levels": 3}),
+            ((2, 3), {"levels": 2}),
+            ((2, 2), {"levels": 3, "num_components": 2}),
+            ((1, 2, 3), {"levels": 3, "filters": 12, "head_filters": 12}),
+        ],
+        ids=["3 levels", "binary", "mixture", "three channels"],
+    )
+    def test_sum_to_1_over_all_events(self, event_shape, config):
+        model = make(event_shape, **config)
+        passes(density_checks.total_probability("sum", model.log_prob, event_shape, config["levels"], 1e-5))
 
     def test_sample_follows_them(self):
         # Every event's frequency among 20,000 samples within five standard errors of its probability.

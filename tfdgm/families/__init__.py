@@ -2,8 +2,9 @@
 
 from tfdgm.families.bernoulli import Bernoulli
 from tfdgm.families.categorical import Categorical
+from tfdgm.families.discretized_logistic_mixture import DiscretizedLogisticMixture
 from tfdgm.families.family import Family
 from tfdgm.families.mixture_of_normals import MixtureOfNormals
 from tfdgm.families.normal import Normal
 
-__all__ = ["Bernoulli", "Categorical", "Family", "MixtureOfNormals", "Normal"]
+__all__ = ["Bernoulli", "Categorical", "DiscretizedLogisticMixture", "Family", "MixtureOfNormals", "Normal"]

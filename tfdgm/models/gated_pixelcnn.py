@@ -13,6 +13,8 @@ class GatedPixelCNN(DensityModel):
     Args:
       event_shape: (height, width) or (height, width, channels).
       levels: L for integers 0..L-1; 2 for binary data.
+      num_components: of a mixture of discretized logistics in the place of one parameter a level (Salimans et al. 2017,
+        arXiv:1701.05517), which knows that neighbouring levels are alike; see `families.DiscretizedLogisticMixture`.
       filters, num_layers, kernel_size, first_kernel_size, head_filters, dropout, condition_shape, seed: see
         `networks.GatedPixelCNN`.
     """
@@ -22,6 +24,7 @@ class GatedPixelCNN(DensityModel):
         event_shape,
         *,
         levels=2,
+        num_components=None,
         filters=48,
         num_layers=10,
         kernel_size=3,
@@ -34,7 +37,10 @@ class GatedPixelCNN(DensityModel):
         name=None,
     ):
         super().__init__(dtype=dtype, name=name)
-        family = families.Bernoulli() if levels == 2 else families.Categorical(levels)
+        if num_components is not None:
+            family = families.DiscretizedLogisticMixture(levels, num_components)
+        else:
+            family = families.Bernoulli() if levels == 2 else families.Categorical(levels)
         network = networks.GatedPixelCNN(
             event_shape,
             params_size=family.params_size,

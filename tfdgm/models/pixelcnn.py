@@ -14,6 +14,8 @@ class PixelCNN(DensityModel):
     Args:
       event_shape: (height, width) or (height, width, channels).
       levels: L for integers 0..L-1; 2 for binary data.
+      num_components: of a mixture of discretized logistics in the place of one parameter a level (Salimans et al. 2017,
+        arXiv:1701.05517), which knows that neighbouring levels are alike; see `families.DiscretizedLogisticMixture`.
       filters, num_layers, kernel_size, first_kernel_size, head_filters, activation, dropout, condition_shape, seed: see
         `networks.PixelCNN`.
     """
@@ -23,6 +25,7 @@ class PixelCNN(DensityModel):
         event_shape,
         *,
         levels=2,
+        num_components=None,
         filters=96,
         num_layers=7,
         kernel_size=3,
@@ -36,7 +39,10 @@ class PixelCNN(DensityModel):
         name=None,
     ):
         super().__init__(dtype=dtype, name=name)
-        family = families.Bernoulli() if levels == 2 else families.Categorical(levels)
+        if num_components is not None:
+            family = families.DiscretizedLogisticMixture(levels, num_components)
+        else:
+            family = families.Bernoulli() if levels == 2 else families.Categorical(levels)
         network = networks.PixelCNN(
             event_shape,
             params_size=family.params_size,
