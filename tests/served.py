@@ -27,12 +27,19 @@ class Server:
     process: subprocess.Popen
 
 
-def program_of(server):
+def installed(server):
     """The command of one of SERVERS, or None where it is not installed."""
     if server == "test_server":
         return [sys.executable, str(OURS)]
     binary = os.environ.get("TFDGM_MODEL_SERVER") or shutil.which("tensorflow_model_server")
     return [binary] if binary else None
+
+
+def program_of(server):
+    """As `installed`; skips the test that asks for what is not."""
+    import pytest  # The benchmark, which uses this file too, needs none.
+
+    return installed(server) or pytest.skip("tensorflow_model_server is neither on PATH nor named by TFDGM_MODEL_SERVER")
 
 
 @contextlib.contextmanager
@@ -49,7 +56,7 @@ def running(folder, models, *, server="test_server", labels=None):
     )
     (folder / "models.config").write_text(f"model_config_list {{\n{config}}}\n")
     grpc_port, rest_port = free_port(), free_port()
-    command = [*program_of(server), f"--port={grpc_port}", f"--rest_api_port={rest_port}"]
+    command = [*installed(server), f"--port={grpc_port}", f"--rest_api_port={rest_port}"]
     command += [f"--model_config_file={folder / 'models.config'}", "--allow_version_labels_for_unavailable_models=true"]
     with open(folder / "log", "w+b") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2"})

@@ -92,7 +92,7 @@ def main():
     parser.add_argument("--write", metavar="FILE", type=pathlib.Path, help=f"replace the text between {START} and {END} in FILE")
     arguments = parser.parse_args()
     each = -(-arguments.requests // (2 * len(ROWS) * len(CLIENTS) * len(arguments.protocols)))
-    kind = "tensorflow_model_server" if served.program_of("tensorflow_model_server") else "test_server"
+    kind = "tensorflow_model_server" if served.installed("tensorflow_model_server") else "test_server"
     name = {"test_server": "the tests' server over TensorFlow's C library"}.get(kind, kind)
     text = ["| call | protocol | rows of a request | clients | p50 | p95 | p99 | rows/s | errors |"]
     text, failed = [*text, "|---|---|---:|---:|---:|---:|---:|---:|---:|"], []

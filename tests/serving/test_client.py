@@ -3,6 +3,7 @@
 import concurrent.futures
 import contextlib
 import http.server
+import inspect
 import json
 import subprocess
 import sys
@@ -17,6 +18,7 @@ import served
 import tensorflow as tf
 from contracts import CASES
 
+from tfdgm.cli import export
 from tfdgm.serving import Client, ServingError
 from tfdgm.serving import client as client_module
 
@@ -49,8 +51,7 @@ def models(tmp_path_factory):
 
 @pytest.fixture(scope="module", params=served.SERVERS)
 def server(request, models, tmp_path_factory):
-    if served.program_of(request.param) is None:
-        pytest.skip("tensorflow_model_server is neither on PATH nor named by TFDGM_MODEL_SERVER")
+    served.program_of(request.param)
     made, folder = models
     paths = {name: folder / name for name in made}
     labels = {"flow": {"stable": 1, "canary": 2}}
@@ -79,7 +80,7 @@ def close(received, expected):
 
 
 class TestMethods:
-    @pytest.mark.parametrize("max_batch", [1024, 7])
+    @pytest.mark.parametrize("max_batch", [128, 7])
     @pytest.mark.parametrize("name", ["levels", "real"])
     def test_log_prob_and_sample(self, connect, model, name, max_batch):
         client, x = connect(name, max_batch=max_batch), CASES[MODELS[name]].x
@@ -493,6 +494,11 @@ class TestRetries:
     def test_a_server_of_another_protocol(self, pauses):
         with Script().grpc(served.free_port()) as url, pytest.raises(ServingError, match="this is no REST server"):
             Client(url.replace("grpc", "http"), "m", timeout=5).log_prob([[1, 2]])
+
+
+def test_no_request_is_larger_than_an_export_lets_the_server_take():
+    largest = inspect.signature(Client).parameters["max_batch"].default
+    assert largest <= export.FLAGS["max_batch"].default
 
 
 def test_without_the_extra(monkeypatch):

@@ -50,14 +50,14 @@ class Client:
       label: of a version ("stable"), instead of a number.
       timeout: seconds within which each request must be answered, its retries and their pauses included.
       retries: how often a request is sent again.
-      max_batch: rows of one request at most.
+      max_batch: rows of one request at most; by default what an export lets the server take, which refuses larger requests.
 
     Raises (all methods):
       ValueError: for arguments that do not fit the served model. Nothing was sent.
       ServingError: with the server's message.
     """
 
-    def __init__(self, url, model, *, version=None, label=None, timeout=60.0, retries=5, max_batch=1024):
+    def __init__(self, url, model, *, version=None, label=None, timeout=60.0, retries=5, max_batch=128):
         if not model or not isinstance(model, str):
             raise ValueError(f"`model` must be the served model's name. Received: {model!r}")
         if version is not None and label is not None:
