@@ -6,8 +6,10 @@ from setuptools import find_packages, setup
 ROOT = pathlib.Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "tfdgm" / "__init__.py").read_text()).group(1)
 
-TEST = ["pytest>=8", "pytest-xdist", "pandas"]
+TENSORBOARD = ["tensorboard>=2.20"]
+TEST = ["pytest>=8", "pytest-xdist", "pandas", *TENSORBOARD]
 SERVING = ["tensorflow-serving-api>=2.19"]
+BEAM = ["apache-beam>=2.77,<3"]
 BENCH = ["torch==2.13.0", "nflows>=0.14", "zuko>=1.6", "flowjax>=19"]
 DEV = ["ruff==0.17.*"]
 
@@ -45,6 +47,13 @@ setup(
         "pillow",
         "tomli; python_version < '3.11'",
     ],
-    extras_require={"test": TEST, "serving": SERVING, "bench": BENCH, "dev": [*TEST, *DEV]},
+    extras_require={
+        "test": TEST,
+        "tensorboard": TENSORBOARD,
+        "serving": SERVING,
+        "beam": BEAM,
+        "bench": BENCH,
+        "dev": [*TEST, *DEV],
+    },
     entry_points={"console_scripts": ["tfdgm = tfdgm.cli.main:main"]},
 )
