@@ -239,6 +239,7 @@ MALFORMED = {
     "narrow": ({}, {"x": tensor(X[:, :2])}),
     "scalar": ({}, {"x": tensor(X[0, 0])}),
     "one axis more": ({}, {"x": tensor(np.zeros((2, 5, 7), np.float32))}),
+    "multiple": ({}, {"x": tensor(np.zeros((2, 6), np.float32))}),
     "too few bytes": ({}, {"x": tensor(X, tensor_content=b"123")}),
     "unknown dtype": ({}, {"x": tensor(X, dtype=99)}),
     "no input": ({}, {}),

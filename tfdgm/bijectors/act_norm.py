@@ -19,7 +19,7 @@ class ActNorm(Bijector):
 
     def __init__(self, event_size, *, trainable=True, dtype=None, name="act_norm"):
         self.shift_and_log_scale = _ShiftAndLogScale(event_size, trainable=trainable, dtype=dtype, name=name)
-        super().__init__(dtype=tf.as_dtype(self.shift_and_log_scale.compute_dtype), name=name)
+        super().__init__(dtype=tf.as_dtype(self.shift_and_log_scale.variable_dtype), name=name)
 
     def forward_and_log_det(self, z, condition=None):
         b, s = self.shift_and_log_scale.values()
@@ -49,4 +49,4 @@ class _ShiftAndLogScale(keras.layers.Layer):
         self.built = True
 
     def values(self):
-        return ops.cast(self.b, self.compute_dtype), ops.cast(self.s, self.compute_dtype)
+        return ops.convert_to_tensor(self.b), ops.convert_to_tensor(self.s)

@@ -33,6 +33,6 @@ class AffineCoupling(Bijector):
     def _shift_and_log_scale(self, passed, condition):
         flat, batch = self._one_batch_axis(passed, (self.num_passed,))
         extra = {} if self.condition_shape is None else {"condition": self._condition_rows(condition, batch)}
-        params = self.network(flat, **extra)
+        params = tf.cast(self.network(flat, **extra), flat.dtype)
         m, r = tf.split(tf.reshape(params, tf.concat([batch, [params.shape[-1]]], axis=0)), 2, axis=-1)
         return m, bounded_log_scale(r)

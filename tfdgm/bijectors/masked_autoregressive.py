@@ -36,7 +36,7 @@ class MaskedAutoregressive(Bijector):
 
     def inverse_and_log_det(self, x, condition=None):
         flat, batch = self._one_batch_axis(x, self.network.event_shape)
-        params = self.network(flat, condition=self._condition_rows(condition, batch))
+        params = tf.cast(self.network(flat, condition=self._condition_rows(condition, batch)), flat.dtype)
         m, a = params[..., 0], bounded_log_scale(params[..., 1])
         return tf.reshape((flat - m) * tf.exp(-a), tf.shape(x)), tf.reshape(-_sum(a), batch)
 

@@ -7,8 +7,10 @@ RECIPE is a .toml file, a folder that holds a recipe.toml, or the name of a zoo 
 tfdgm.models and everything else has defaults. Shape, levels and condition of the model come from the data.
 
 The folder DIR receives recipe.toml, card.json (all that is known of the run, with the likelihood of the test split), curves.png,
-samples.png and 1/, the SavedModel: it is what a zoo entry is. A state is saved after every epoch: after a kill, the same command
-goes on from there.
+samples.png and 1/, the SavedModel: it is what a zoo entry is. A state is saved after every epoch and every ten minutes: after a
+kill, the same command goes on from there. On SIGTERM the state is saved and the command ends with 0.
+
+On several devices or machines: --strategy; the batch size is that of all together. See docs/distributed.md.
 
 The loss is the mean negative log-likelihood in nats. A negative loss is no error: a density may exceed 1.
 
@@ -54,6 +56,21 @@ flags.DEFINE_string(
     flag_values=FLAGS,
 )
 flags.DEFINE_string("data_dir", None, "Folder of data sets. Default: the environment's TFDGM_DATA_DIR.", flag_values=FLAGS)
+flags.DEFINE_enum(
+    "strategy",
+    "auto",
+    ["default", "mirrored", "multi_worker", "tpu", "auto"],
+    "What trains: one device, all GPUs of this machine, the workers of TF_CONFIG, a TPU, or what there is.",
+    flag_values=FLAGS,
+)
+flags.DEFINE_enum(
+    "precision",
+    None,
+    ["float32", "mixed_bfloat16", "mixed_float16"],
+    "Of the networks; densities stay in float32: training.precision.",
+    flag_values=FLAGS,
+)
+flags.DEFINE_bool("tensorboard", False, "Write logs for TensorBoard to DIR/tensorboard.", flag_values=FLAGS)
 flags.DEFINE_bool("restart", False, "Start over where there is a run already.", flag_values=FLAGS)
 
 _SHORT = {
@@ -64,6 +81,7 @@ _SHORT = {
     "epochs": "training.epochs",
     "learning_rate": "training.learning_rate",
     "patience": "training.patience",
+    "precision": "training.precision",
     "seed": "training.seed",
 }
 
@@ -81,10 +99,18 @@ def run(arguments):
     from tfdgm.cli.quiet import import_tensorflow
 
     import_tensorflow()
+    from tfdgm.training import Preempted
     from tfdgm.zoo import cards
     from tfdgm.zoo.training_run import train
 
-    card = train(recipe, output, data_dir=FLAGS.data_dir, restart=FLAGS.restart, report=_say)
+    options = {name: FLAGS[name].value for name in ("data_dir", "restart", "strategy", "tensorboard")}
+    try:
+        card = train(recipe, output, report=_say, **options)
+    except Preempted as when:
+        _say(f"Asked to stop: the state {when} is saved in {output}. The same command goes on from there.")
+        return
+    if card is None:  # A worker that does not write.
+        return
     _say(f"\n{cards.text(card)}\n")
     for name, what in (
         ("card.json", "the figures above"),

@@ -30,10 +30,13 @@ class Autoregressive(Distribution):
         )
 
     def log_prob_of_rows(self, x, condition=None, noise=None):
+        return tf.reduce_sum(tf.reshape(self.log_prob_of_positions(x, condition), (-1, self.event_size)), axis=-1)
+
+    def log_prob_of_positions(self, x, condition=None):
+        """x [n, *event_shape] -> log p(x_t | x_<t) of every position t, [n, *event_shape], nats."""
         x = tf.cast(x, self.network.compute_dtype)
-        params = self.network(self._network_input(x), condition=condition)
-        log_prob = self.family.log_prob(params, x)
-        return tf.reduce_sum(tf.reshape(log_prob, (-1, self.event_size)), axis=-1)
+        params = tf.cast(self.network(self._network_input(x), condition=condition), x.dtype)
+        return self.family.log_prob(params, x)
 
     def adapt(self, x, condition=None):
         params = self.family.marginal_params(tf.cast(x, self.network.compute_dtype))

@@ -1,6 +1,6 @@
-import functools
 import inspect
 import math
+import warnings
 
 import keras
 import numpy as np
@@ -8,12 +8,13 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from tfdgm import serving
-from tfdgm.distributions import Distribution, Wrapped
+from tfdgm.distributions import Distribution, Wrapped, candidates
 from tfdgm.layers import first_noise_row, noise_from_row
 from tfdgm.models import inputs
-from tfdgm.training import StopOnNonFinite, guarded_update, num_replicas, replica_id, total
+from tfdgm.training import StopOnNonFinite, computing_in, guarded_update, replica_id, total
 
 _CHUNK = 4096
+_FUNCTIONS = {"log_prob": "log_prob_of_rows", "sample": "from_noise", "complete": "complete_from_noise"}
 
 
 class DensityModel(keras.Model):
@@ -47,7 +48,10 @@ class DensityModel(keras.Model):
         return instance
 
     def __init__(self, *, dtype=None, name=None):
-        super().__init__(dtype=dtype, name=name)
+        policy = keras.dtype_policies.get(dtype)
+        super().__init__(dtype=policy.variable_dtype, name=name)
+        # A mixed policy is one for training steps: scores and samples, of which step = call is asked, are in full precision.
+        self._training_policy = None if policy.compute_dtype == policy.variable_dtype else policy
         #: Whether `log_prob` and `sample` compile with XLA. Exported functions never do.
         self.use_xla = True
 
@@ -114,9 +118,76 @@ class DensityModel(keras.Model):
         """
         if int(n) != n or n < 0:
             raise ValueError(f"`n` must be a non-negative integer. Received: n={n}")
-        seed = np.random.SeedSequence().entropy % 2**31 if seed is None else seed
-        seeds = np.stack([np.full(n, seed), np.arange(n)], axis=1).astype(np.int32)
-        return self._in_chunks("sample", seeds, self._check_condition(condition, (n,)))
+        return self._in_chunks("sample", self._seeds(seed, n), self._check_condition(condition, (n,)))
+
+    def complete(self, x, known, seed=None, *, condition=None, num_candidates=None):
+        """x [*batch, *event_shape] with the positions drawn where `known` is 0; of autoregressive models.
+
+        Row i uses the noise of sample i with this seed, and is what the SavedModel's `complete` signature returns for (seed, i).
+        Unknown positions are drawn one after the other from p(x_t | x_<t). Where all known positions of a row come before its
+        unknown ones in the network's order (the upper rows of an image), that is an exact draw from p(unknown | known).
+        Otherwise a draw does not look at the known positions that come later, and a warning says so.
+
+        With `num_candidates` = K, K completions of a row are drawn in this way, and one of them is chosen with probability
+        proportional to its importance weight (sampling importance resampling: Rubin 1988; the weights are those of likelihood
+        weighting: Fung & Chang 1990; Shachter & Peot 1990):
+
+            q(unknown) = prod_(t unknown) p(x_t | x_<t),  w = p(x) / q(unknown) = prod_(t known) p(x_t | x_<t)
+
+        This tends to a draw from p(unknown | known) as K grows, with an error of order var(w) / (K mean(w)^2), and costs K times
+        as much. Where much is known late, var(w) is enormous: the candidates say little about what is known, the best of them
+        outweighs the rest, and what is chosen is the best of K rather than a draw. A warning says so where the effective number
+        of candidates, (sum w)^2 / sum w^2, is below 2.
+
+        Args:
+          x: the known values; at unknown positions any that the model takes.
+          known: 1 or True where x is kept, 0 or False where it is drawn; of x's shape, or of event_shape for all rows.
+          seed: an integer; the same seed gives the same completion.
+          condition: as in `sample`.
+          num_candidates: K, or None for a single draw.
+
+        Raises:
+          ValueError: for another shape of x or `known`, values the model does not take, and a model that is not autoregressive.
+        """
+        if not hasattr(self.distribution, "complete_from_noise"):
+            raise ValueError(
+                "`complete` needs an autoregressive model over x itself (MADE of integers, PixelCNN, ...). "
+                f"Received: {type(self).__name__}, whose distribution is {type(self.distribution).__name__}"
+            )
+        x = self._check_x(x)
+        batch = x.shape[: x.ndim - len(self.event_shape)]
+        known = inputs.check_known(known, x.shape, self.event_shape)
+        condition = self._check_condition(condition, batch)
+        k = 1 if num_candidates is None else num_candidates
+        if int(k) != k or k < 1:
+            raise ValueError(f"`num_candidates` must be a positive integer. Received: num_candidates={num_candidates}")
+        x, known = (rows.reshape((-1, *self.event_shape)) for rows in (x, known))
+        n, seeds = len(x), self._seeds(seed, len(x))
+        exact = candidates.known_come_first(self.distribution.network.order, known.reshape(n, -1)).numpy()
+        if k == 1 or not n:
+            drawn = self._in_chunks("complete", seeds, condition, x, known)
+            if not exact.all():
+                warnings.warn(
+                    f"In {n - exact.sum()} of {n} rows, known positions come after unknown ones in the network's order. What is "
+                    "drawn there does not look at them: it is no draw from p(unknown | known). See num_candidates.",
+                    stacklevel=2,
+                )
+            return tf.reshape(drawn, (*batch, *self.event_shape))
+        all_seeds = tf.reshape(candidates.candidate_seeds(seeds, k), (-1, 2))
+        repeated = [None if rows is None else np.repeat(rows, k, axis=0) for rows in (condition, x, known)]
+        drawn = self._in_chunks("complete", all_seeds, *repeated)
+        log_probs = self._in_chunks("log_prob_of_positions", drawn, repeated[0])
+        log_weights = tf.reduce_sum(tf.reshape(tf.where(repeated[2] != 0, log_probs, 0), (n, k, -1)), axis=2)
+        chosen, effective = candidates.choose(log_weights, seeds)
+        few = int(np.sum((effective.numpy() < 2) & ~exact))
+        if few:
+            warnings.warn(
+                f"In {few} of {n} rows, one of the {k} candidates outweighs all others (effective number below 2): what is "
+                "drawn there is the best of these rather than a draw from p(unknown | known).",
+                stacklevel=2,
+            )
+        drawn = tf.gather(tf.reshape(drawn, (n, k, *self.event_shape)), chosen, batch_dims=1)
+        return tf.reshape(drawn, (*batch, *self.event_shape))
 
     @property
     def is_bound(self):
@@ -132,30 +203,37 @@ class DensityModel(keras.Model):
             self._noise_step.assign(step + 1)
         return self.distribution.log_prob_of_rows(x, condition, noise)
 
-    def _in_chunks(self, name, rows, condition):
-        """ "log_prob" of rows, or "sample" from seeds, compiled. Chunks are padded to a power of two, because XLA compiles anew
-        for every size."""
+    def _seeds(self, seed, n):
+        """(seed, i) of row i, int32 [n, 2]; without a seed, another one each time."""
+        seed = np.random.SeedSequence().entropy % 2**31 if seed is None else seed
+        return np.stack([np.full(n, seed), np.arange(n)], axis=1).astype(np.int32)
+
+    def _in_chunks(self, name, rows, condition, *given):
+        """ "log_prob" and "log_prob_of_positions" of rows, "sample" from seeds, or "complete" from seeds, given x and known;
+        compiled. Chunks are padded to a power of two, because XLA compiles anew for every size."""
         n = len(rows)
         if not n:
-            shape, dtype = ((0,), self.compute_dtype) if name == "log_prob" else ((0, *self.event_shape), self.distribution.dtype)
-            return tf.zeros(shape, dtype)
+            scores = name.startswith("log_prob")
+            shape = (0,) if name == "log_prob" else (0, *self.event_shape)
+            return tf.zeros(shape, self.compute_dtype if scores else self.distribution.dtype)
         if n > _CHUNK:
             parts = [slice(start, start + _CHUNK) for start in range(0, n, _CHUNK)]
-            given = [None if condition is None else condition[part] for part in parts]
-            return tf.concat([self._in_chunks(name, rows[part], c) for part, c in zip(parts, given, strict=True)], axis=0)
-        if not self._functions:
-            distribution, function = self.distribution, functools.partial(tf.function, autograph=False)
-            self._functions = {
-                "log_prob": function(distribution.log_prob_of_rows, jit_compile=self.use_xla),
-                "noise": function(distribution.draw_noise),
-                "sample": function(distribution.from_noise, jit_compile=self.use_xla),
-            }
+            chunks = [[None if a is None else a[part] for a in (rows, condition, *given)] for part in parts]
+            return tf.concat([self._in_chunks(name, *chunk) for chunk in chunks], axis=0)
         # One gather pads, one cuts off: slices and concatenations took a fifth of a score's time.
         padding = np.minimum(np.arange(max(16, 2 ** (n - 1).bit_length())), n - 1)
-        rows, condition = (None if given is None else tf.gather(given, padding) for given in (rows, condition))
-        if name == "sample":
-            rows = self._functions["noise"](rows)
-        return tf.gather(self._functions[name](rows, condition), np.arange(n))
+        rows, condition, *given = (None if a is None else tf.gather(a, padding) for a in (rows, condition, *given))
+        if name in ("sample", "complete"):
+            rows = self._function("draw_noise", jit_compile=None)(rows)
+        function = self._function(_FUNCTIONS.get(name, name), jit_compile=self.use_xla)
+        return tf.gather(function(rows, *given, condition), np.arange(n))
+
+    def _function(self, name, jit_compile):
+        """A method of the distribution, compiled at its first use."""
+        if name not in self._functions:
+            method = getattr(self.distribution, name)
+            self._functions[name] = tf.function(method, autograph=False, jit_compile=jit_compile)
+        return self._functions[name]
 
     # Training
 
@@ -166,7 +244,17 @@ class DensityModel(keras.Model):
         # Keras's "auto" leaves XLA out on CPUs, where it halves our step. XLA cannot compile what crosses replicas.
         one_replica = self.distribute_strategy.num_replicas_in_sync == 1
         kwargs.setdefault("jit_compile", self.use_xla and one_replica and not kwargs.get("run_eagerly", False))
+        optimizer = keras.optimizers.get(optimizer)
+        half = self._training_policy is not None and self._training_policy.compute_dtype == "float16"
+        if half and not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+            optimizer = keras.optimizers.LossScaleOptimizer(optimizer)  # Or small gradients become 0.
         super().compile(optimizer=optimizer, **kwargs)
+        if not one_replica and getattr(self.optimizer, "gradient_accumulation_steps", None):
+            raise ValueError(
+                "Keras (3.15) cannot accumulate gradients on several replicas. Leave gradient_accumulation_steps out, or train "
+                f"on one. Received: gradient_accumulation_steps={self.optimizer.gradient_accumulation_steps} with "
+                f"{self.distribute_strategy.num_replicas_in_sync} replicas"
+            )
 
     def compile_from_config(self, config):
         """Keras calls this when it loads a .keras file, so that the optimizer's state comes back too."""
@@ -220,9 +308,11 @@ class DensityModel(keras.Model):
     def train_step(self, data):
         x, condition = inputs.unpack(data)
         n = tf.shape(x)[0]
-        with tf.GradientTape() as tape, noise_from_row(replica_id() * n):
-            nll = -tf.reduce_sum(self(x, condition=condition, training=True))
-            rows = total(tf.cast(n, nll.dtype))
+        rows = total(tf.cast(n, self.compute_dtype))
+        with tf.GradientTape() as tape:
+            # No replica may change within: the precision is that of the layers, which all replicas share.
+            with noise_from_row(replica_id() * n), computing_in(self, self._training_policy):
+                nll = -tf.reduce_sum(self(x, condition=condition, training=True))
             scaled = self.optimizer.scale_loss(nll / rows)
         weights = self.trainable_weights
         guarded_update(self, weights, tape.gradient(scaled, weights))
@@ -237,7 +327,8 @@ class DensityModel(keras.Model):
         """Adds a batch to the mean; `rows` are those of all replicas."""
         self._loss_metric.update_state(total(nll) / rows, sample_weight=rows)
         result = self._loss_metric.result()
-        return {"loss": result if num_replicas() == 1 else result[None]}  # Keras averages over workers along an axis.
+        workers = isinstance(self.distribute_strategy, tf.distribute.MultiWorkerMirroredStrategy)
+        return {"loss": result[None] if workers else result}  # Keras averages over workers along an axis (3.15).
 
     def predict_step(self, data):
         x, condition = inputs.unpack(data)

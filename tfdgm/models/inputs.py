@@ -76,6 +76,17 @@ def check_condition(condition, condition_shape, batch, dtype):
     return condition.reshape((-1, *condition_shape))
 
 
+def check_known(known, shape, event_shape):
+    """`known`, 0 or 1, of x's shape or broadcast to it from event_shape, as int32."""
+    known = _numeric(known, "known")
+    if known.shape not in (shape, event_shape):
+        also = "" if shape == event_shape else f", or event_shape={event_shape}"
+        raise ValueError(f"`known` must have the shape of `x`, {shape}{also}. Received: known.shape={known.shape}")
+    if not np.isin(known, (0, 1)).all():
+        raise ValueError(f"`known` must hold 0 (to be drawn) and 1 (kept). Received: {known[~np.isin(known, (0, 1))].flat[0]}")
+    return np.broadcast_to(known, shape).astype(np.int32)
+
+
 def _numeric(x, name):
     try:
         x = np.asarray(x)

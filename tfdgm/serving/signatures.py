@@ -70,6 +70,8 @@ def premask(model):
 
 def _trace(function, specs, stored):
     def with_stored(**inputs):
+        # A server takes any tensor for a placeholder; reshapes inside would make rows of it.
+        inputs = {name: tf.ensure_shape(value, specs[name].shape) for name, value in inputs.items()}
         if not stored:
             return function(**inputs)
         with keras.StatelessScope(state_mapping=[(weight, tf.cast(kept, weight.dtype)) for weight, kept in stored]):

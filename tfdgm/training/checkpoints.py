@@ -13,10 +13,18 @@ class CheckpointError(ValueError):
     """A checkpoint that cannot be read, or belongs to another run."""
 
 
-class Checkpoints(keras.callbacks.Callback):
-    """The whole state of a training, saved after every epoch: kill the process at any time, and `restore` goes on from there.
+class Preempted(Exception):
+    """A training that was asked to stop has saved its state and ended."""
 
-    State: weights, random generators, optimizer (with its moving average of weights), epochs, history, best weights, seconds.
+
+class Checkpoints(keras.callbacks.Callback):
+    """The whole state of a training, saved as it goes: kill the process at any time, and `restore` goes on from there.
+
+    It is saved after every epoch, every few minutes within one, and when `stop` asks for it. The history's training loss of an
+    epoch that was interrupted is that of its last part.
+
+    State: weights, random generators, optimizer (with its moving average of weights), epochs and the steps of the next one,
+    history, best weights, seconds.
     It is one file, written aside, flushed and renamed: on disk there is always one that is complete. Keras's BackupAndRestore
     is not enough: it overwrites in place, and knows neither best weights nor history.
 
@@ -27,10 +35,15 @@ class Checkpoints(keras.callbacks.Callback):
       folder: where to; nothing else may lie in it.
       patience: epochs without a better `val_loss` after which training stops, or None.
       run: plain values that say which run this is; a checkpoint of another is refused.
+      minutes: between two saves within an epoch.
+      writes: whether this process writes; of several workers only one may.
     """
 
-    def __init__(self, folder, *, patience=None, run=None):
+    def __init__(self, folder, *, patience=None, run=None, minutes=10, writes=True):
         super().__init__()
+        self.minutes, self.writes = minutes, writes
+        self.steps = 0  # Of the epoch after the complete ones.
+        self._asked_to_stop = False
         self.folder = pathlib.Path(folder)
         self.patience = patience
         self.run = json.loads(json.dumps(run))
@@ -47,7 +60,8 @@ class Checkpoints(keras.callbacks.Callback):
         state = self.folder / "state.npz"
         if not state.exists():
             return False
-        model.optimizer.build(model.trainable_variables)
+        with model.distribute_strategy.scope():
+            model.optimizer.build(model.trainable_variables)
         variables = _variables(model)
         meta, values = _read(state)
         if meta["run"] != self.run:
@@ -58,6 +72,7 @@ class Checkpoints(keras.callbacks.Callback):
         for variable, value in zip(variables, values, strict=True):
             variable.assign(value)
         self.epochs, self.history, self.stopped = meta["epochs"], meta["history"], meta["stopped"]
+        self.steps = meta["steps"]
         self.best_epoch, self.seconds = meta["best_epoch"], meta["seconds"]
         if self.best_epoch is not None:
             self.best_loss = meta["best_loss"]
@@ -71,12 +86,32 @@ class Checkpoints(keras.callbacks.Callback):
         for variable, value in zip(model.weights, self._best_weights, strict=True):
             variable.assign(value)
 
+    def set_last_state(self, model):
+        """Gives `model` and its optimizer the state at the last epoch's end, which the end of `fit` changes where weights are
+        averaged: for a `fit` that goes on after the rest of an interrupted epoch."""
+        for variable, value in zip(_variables(model), self._last_state, strict=True):
+            variable.assign(value)
+
     def remove(self):
         """Removes the folder."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
+    def stop(self):
+        """Asks the training to save its state after this step and to end with `Preempted`."""
+        self._asked_to_stop = True
+
     def on_train_begin(self, logs=None):
         self._started, self._before = time.monotonic(), self.seconds
+        self._saved = self._started
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._first_step = self.steps
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.steps = self._first_step + batch + 1
+        due = self._asked_to_stop or time.monotonic() - self._saved > 60 * self.minutes
+        if due and batch + 1 < self.params["steps"]:  # After the last step comes the validation, and then a save anyway.
+            self._save()
 
     def on_test_end(self, logs=None):
         # Here and not at the epoch's end: SwapEMAWeights holds the averaged weights in the model during validation only.
@@ -86,16 +121,24 @@ class Checkpoints(keras.callbacks.Callback):
             self._best_weights = [np.array(w) for w in self.model.weights]
 
     def on_epoch_end(self, epoch, logs=None):
-        self.epochs = epoch + 1
+        self.epochs, self.steps = epoch + 1, 0
         for name, value in (logs or {}).items():
             self.history.setdefault(name, []).append(float(value))
-        self.seconds = self._before + time.monotonic() - self._started
         if self.patience and self.epochs - (self.best_epoch or 0) >= self.patience:
             self.stopped = self.model.stop_training = True
+        self._last_state = [np.array(v) for v in _variables(self.model)] if self._first_step else None
         self._save()
 
     def _save(self):
-        meta = {name: getattr(self, name) for name in ("run", "epochs", "history", "stopped", "best_epoch", "seconds")}
+        self._saved = time.monotonic()
+        self.seconds = self._before + self._saved - self._started
+        if self.writes:
+            self._write_state()
+        if self._asked_to_stop:
+            raise Preempted(f"after epoch {self.epochs} and {self.steps} steps")
+
+    def _write_state(self):
+        meta = {name: getattr(self, name) for name in ("run", "epochs", "steps", "history", "stopped", "best_epoch", "seconds")}
         self.folder.mkdir(parents=True, exist_ok=True)
         if self.best_epoch is not None:
             meta["best_loss"] = self.best_loss
@@ -111,8 +154,10 @@ class Checkpoints(keras.callbacks.Callback):
 
 
 def _variables(model):
-    """All that training changes: weights, random generators and metrics, then the optimizer's."""
-    return [*model.variables, *model.optimizer.variables]
+    """All that training changes: weights and random generators, then the optimizer's. Metrics start anew with every epoch, and
+    reading one takes all workers."""
+    metrics = {id(v) for metric in model.metrics for v in metric.variables}
+    return [*[v for v in model.variables if id(v) not in metrics], *model.optimizer.variables]
 
 
 def _write(path, meta, values):

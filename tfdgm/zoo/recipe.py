@@ -35,16 +35,30 @@ SECTIONS = {
         "clipnorm": None,
         "ema_momentum": None,
         "patience": None,
+        "precision": "float32",
+        "accumulate_steps": None,
+        "steps_per_execution": 1,
+        "xla": None,
         "seed": 0,
     },
     "published": {"name": str, "value": float, "unit": str, "source": str},
 }
 OPTIMIZERS = ("adam", "adamax", "adamw", "lion", "nadam", "rmsprop", "sgd")
 SCHEDULES = ("constant", "cosine")
+PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 UNITS = ("nats", "bits/dim")
-_INTEGERS = {"batch_size": 1, "levels": 2, "epochs": 1, "warmup_epochs": 0, "patience": 1, "seed": 0}
+_INTEGERS = {
+    "batch_size": 1,
+    "levels": 2,
+    "epochs": 1,
+    "warmup_epochs": 0,
+    "patience": 1,
+    "accumulate_steps": 2,
+    "steps_per_execution": 1,
+    "seed": 0,
+}
 _NUMBERS = ("valid_fraction", "test_fraction", "learning_rate", "weight_decay", "epsilon", "clipnorm", "ema_momentum", "value")
-_CHOICES = {"optimizer": OPTIMIZERS, "schedule": SCHEDULES, "unit": UNITS}
+_CHOICES = {"optimizer": OPTIMIZERS, "schedule": SCHEDULES, "precision": PRECISIONS, "unit": UNITS}
 
 
 class RecipeError(ValueError):
@@ -61,7 +75,10 @@ class Recipe:
     | [data] | `source` (a name or a file), `condition`, `batch_size`, `valid_fraction`, `test_fraction`, `levels`, `seed` |
     | [training] | `epochs`, `optimizer`, `learning_rate`, `schedule` (constant or cosine), `warmup_epochs` (of a |
     |  | rate that rises from 0), `weight_decay`, `epsilon` (of Adam and its kin), `clipnorm`, |
-    |  | `ema_momentum` (weights averaged over steps), `patience` (epochs without a better validation loss), `seed` |
+    |  | `ema_momentum` (weights averaged over steps), `patience` (epochs without a better validation loss), |
+    |  | `precision` (of the networks: float32, mixed_bfloat16 or mixed_float16; densities stay in float32), |
+    |  | `accumulate_steps` (gradients averaged over so many steps make one update), `steps_per_execution` (steps in |
+    |  | one call of TensorFlow), `xla` (true or false; by default on where one device trains), `seed` |
     | [published] | `name`, `value`, `unit` ("nats" or "bits/dim", of the negative log-likelihood), `source`; optional |
     """
 
@@ -159,6 +176,8 @@ def _check_value(what, key, value):
         raise RecipeError(f"{what} must be at least 0. Received: {value!r}")
     if key == "ema_momentum" and not 0 < value < 1:
         raise RecipeError(f"{what} must lie between 0 and 1. Received: {value!r}")
+    if key == "xla" and not isinstance(value, bool):
+        raise RecipeError(f"{what} must be true or false. Received: {value!r}")
     if key in _CHOICES and value not in _CHOICES[key]:
         raise RecipeError(f"{what}: {unknown_name('choice', value, _CHOICES[key])}")
 

@@ -1,12 +1,16 @@
+import contextlib
 import datetime
 import importlib.metadata
+import importlib.util
 import inspect
 import json
 import os
 import pathlib
 import platform
 import shlex
+import signal
 import sys
+import threading
 
 import keras
 import numpy as np
@@ -14,7 +18,7 @@ import tensorflow as tf
 
 import tfdgm
 from tfdgm import data, models
-from tfdgm.training import CheckpointError, Checkpoints, pictures
+from tfdgm.training import CheckpointError, Checkpoints, DataWait, Preempted, is_chief, make_strategy, pictures
 from tfdgm.zoo import entries
 from tfdgm.zoo.evaluation import evaluate
 from tfdgm.zoo.recipe import Recipe, RecipeError
@@ -23,26 +27,40 @@ from tfdgm.zoo.unknown_name import unknown_name
 _SAMPLES = 100
 
 
-def train(recipe, output_dir, *, data_dir=None, restart=False, verbose="auto", report=print):
+def train(
+    recipe, output_dir, *, data_dir=None, restart=False, strategy="default", tensorboard=False, verbose="auto", report=print
+):
     """Trains what a recipe says and writes a zoo entry: recipe.toml, card.json, curves.png, samples.png and the SavedModel 1/.
 
-    A state is saved after every epoch under output_dir/checkpoints; called again after a kill, the run goes on from there and
-    ends with the same weights. The test split is evaluated once, at the end, with the weights of the best validation epoch.
+    A state is saved after every epoch and every ten minutes under output_dir/checkpoints; called again after a kill, the run
+    goes on from there and ends with the same weights. On SIGTERM it saves its state and raises `tfdgm.training.Preempted`. The
+    test split is evaluated once, at the end, with the weights of the best validation epoch.
+
+    Of several workers (strategy "multi_worker") each calls this with the same arguments. The first one writes, and returns the
+    card; all read output_dir/checkpoints, so it must lie where all see it.
 
     Args:
       recipe: a `Recipe`, a dict of its sections, or what `Recipe.read` takes.
       output_dir: folder of the run.
       data_dir: as in `tfdgm.data.load`.
       restart: starts over where there is a run already. A finished one stays until the new one is finished.
+      strategy: a name for `tfdgm.training.make_strategy`. The batch size is that of all replicas together.
+      tensorboard: whether to write logs for TensorBoard under output_dir/tensorboard.
       verbose: Keras's; "auto" is a progress bar on a terminal and a line an epoch elsewhere.
       report: receives lines on what happens.
 
     Returns:
-      The card, a dict.
+      The card, a dict; None on a worker that does not write.
     """
+    if tensorboard and importlib.util.find_spec("tensorboard") is None:
+        raise RecipeError("Logs for TensorBoard need the package tensorboard: pip install 'tfdgm[tensorboard]'.")
+    writes = strategy not in ("multi_worker", "auto") or is_chief()
+    strategy = make_strategy(strategy)
+    report = report if writes else lambda line: None
     recipe = recipe if isinstance(recipe, Recipe) else Recipe(recipe) if isinstance(recipe, dict) else Recipe.read(recipe)
     output_dir = pathlib.Path(output_dir).expanduser()
-    _prepare_folder(recipe, output_dir, restart)
+    if writes:
+        _prepare_folder(recipe, output_dir, restart)
     training = recipe.training
     options = {key: value for key, value in recipe.data.items() if value is not None and key != "source"}
     splits = data.load(recipe.data["source"], data_dir=data_dir, **options)
@@ -53,34 +71,55 @@ def train(recipe, output_dir, *, data_dir=None, restart=False, verbose="auto", r
         )
 
     keras.utils.set_random_seed(training["seed"])
-    model = build_model(recipe, splits)
     steps = -(-splits.num_train // recipe.data["batch_size"])
-    model.compile(optimizer=build_optimizer(training, steps))
+    with strategy.scope():
+        model = build_model(recipe, splits)
+        model.compile(
+            optimizer=build_optimizer(training, steps),
+            **({} if training["xla"] is None else {"jit_compile": training["xla"]}),
+            steps_per_execution=training["steps_per_execution"],
+        )
     run = {**{k: v for k, v in recipe.sections.items() if k != "published"}, "sha256": splits.sha256}
-    checkpoints = Checkpoints(output_dir / "checkpoints", patience=training["patience"], run=run)
+    checkpoints = Checkpoints(output_dir / "checkpoints", patience=training["patience"], run=run, writes=writes)
     report(f"{type(model).__name__}, {count_weights(model):,} weights, on {splits.name}: {splits.num_train:,} train, "
            f"{splits.num_valid:,} validation, {splits.num_test:,} test rows.")  # fmt: skip
+    if strategy.num_replicas_in_sync > 1:
+        report(f"{strategy.num_replicas_in_sync} replicas share each batch of {recipe.data['batch_size']}.")
     try:
-        if checkpoints.restore(model):
-            report(f"Going on after epoch {checkpoints.epochs} of {training['epochs']}.")
+        if not restart and checkpoints.restore(model):
+            within = f" and {checkpoints.steps} of {steps} steps" if checkpoints.steps else ""
+            report(f"Going on after epoch {checkpoints.epochs} of {training['epochs']}{within}.")
     except CheckpointError as error:
         raise CheckpointError(f"{error} Start over (--restart), or choose another folder (--output).") from None
     if not int(model.adapted.numpy()):
         model.adapt(splits.train)
 
-    if not checkpoints.stopped and checkpoints.epochs < training["epochs"]:
-        # After `checkpoints`, which then sees the averaged weights when the validation ends.
-        averaging = [keras.callbacks.SwapEMAWeights()] if training["ema_momentum"] else []
-        model.fit(
-            splits.train_epochs(checkpoints.epochs, training["epochs"]),
-            validation_data=splits.valid,
-            initial_epoch=checkpoints.epochs,
-            epochs=training["epochs"],
-            steps_per_epoch=steps,
-            callbacks=[checkpoints, *averaging],
-            shuffle=False,
-            verbose=(1 if sys.stdout.isatty() else 2) if verbose == "auto" else verbose,
-        )
+    # After `checkpoints`, which then sees the averaged weights when the validation ends.
+    callbacks = [checkpoints, *([keras.callbacks.SwapEMAWeights()] if training["ema_momentum"] else [])]
+    waiting = DataWait()
+    callbacks.append(waiting)
+    if tensorboard and writes:
+        callbacks.append(keras.callbacks.TensorBoard(output_dir / "tensorboard", update_freq=100))
+    with _stopped_by_sigterm(checkpoints):
+        while not checkpoints.stopped and checkpoints.epochs < training["epochs"]:
+            done = checkpoints.steps
+            last = checkpoints.epochs + 1 if done else training["epochs"]  # First the rest of an interrupted epoch.
+            model.fit(
+                _sharded(splits.train_epochs(checkpoints.epochs, last).skip(done)),
+                validation_data=_sharded(splits.valid),
+                initial_epoch=checkpoints.epochs,
+                epochs=last,
+                steps_per_epoch=steps - done,
+                callbacks=callbacks,
+                shuffle=False,
+                verbose=((1 if sys.stdout.isatty() else 2) if verbose == "auto" else verbose) if writes else 0,
+            )
+            if done:
+                checkpoints.set_last_state(model)
+    if not writes:
+        return None
+    if strategy.num_replicas_in_sync > 1:
+        model = build_model(recipe, splits)  # Outside the strategy, where scoring, sampling and export need no other replica.
     checkpoints.set_best_weights(model)
 
     report("Evaluating the best epoch's weights.")
@@ -93,10 +132,32 @@ def train(recipe, output_dir, *, data_dir=None, restart=False, verbose="auto", r
         title=f"{type(model).__name__} on {_data_name(splits)}",
     )
     _draw_samples(output_dir / "samples.png", model, splits, training["seed"])
+    card["training"]["replicas"] = strategy.num_replicas_in_sync
+    card["training"]["waiting_for_data"] = waiting.share
     model.export(output_dir / "1")
     _write_text(output_dir / "card.json", json.dumps(card, indent=1, ensure_ascii=False) + "\n")
     checkpoints.remove()
     return card
+
+
+@contextlib.contextmanager
+def _stopped_by_sigterm(checkpoints):
+    """Inside, SIGTERM saves the state after the step in progress and raises `Preempted`."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, lambda *_: checkpoints.stop())
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _sharded(dataset):
+    """With a worker taking its part of every batch: the files of our data sets cannot be dealt out."""
+    options = tf.data.Options()
+    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
+    return dataset.with_options(options)
 
 
 def build_model(recipe, splits):
@@ -112,6 +173,8 @@ def build_model(recipe, splits):
         if key not in known:
             raise RecipeError(f"[model]: {unknown_name(f'argument of {name}', key, known)}")
     found = {"event_shape": splits.event_shape, "levels": splits.levels, "seed": recipe.training["seed"]}
+    if recipe.training["precision"] != "float32":
+        found["dtype"] = recipe.training["precision"]
     if splits.condition_shape is not None:
         if "condition_shape" not in known:
             raise RecipeError(f"{name} takes no condition. Leave `condition` out of [data].")
@@ -139,6 +202,8 @@ def build_optimizer(training, steps_per_epoch):
         if training["optimizer"] in ("sgd", "lion"):
             raise RecipeError(f"[training]: {training['optimizer']} has no epsilon. Received: epsilon={training['epsilon']}")
         config["epsilon"] = training["epsilon"]
+    if training["accumulate_steps"]:
+        config["gradient_accumulation_steps"] = training["accumulate_steps"]
     if training["ema_momentum"]:
         config.update(use_ema=True, ema_momentum=training["ema_momentum"])
     classes = {cls.__name__.lower(): cls for cls in vars(keras.optimizers).values() if inspect.isclass(cls)}

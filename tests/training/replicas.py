@@ -1,0 +1,73 @@
+"""Trains every kind of model on one replica and on two, 20 steps with the same global batches, and prints as JSON how far the
+weights and losses are apart. A process of its own: the number of devices must be set before TensorFlow computes."""
+
+import json
+import pathlib
+import sys
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
+
+from contracts import CASES  # noqa: E402
+from tensorflow_probability import bijectors as tfb  # noqa: E402
+from tensorflow_probability import distributions as tfd  # noqa: E402
+
+import tfdgm  # noqa: E402
+
+
+class Spoil(keras.callbacks.Callback):
+    """Makes one weight infinite for the step after the first."""
+
+    def on_train_batch_begin(self, batch, logs=None):
+        if batch == 1:
+            self.kept = np.array(self.model.trainable_weights[0])
+            self.model.trainable_weights[0].assign(self.kept * np.inf)
+
+    def on_train_batch_end(self, batch, logs=None):
+        if batch == 1:
+            self.model.trainable_weights[0].assign(self.kept)
+
+
+def stock():
+    network = tfdgm.networks.MADE((3,), params_size=2, hidden_units=(8,))
+    base = tfd.MultivariateNormalDiag(tf.zeros(3))
+    return tfdgm.DensityModel.from_distribution(tfd.TransformedDistribution(base, tfb.MaskedAutoregressiveFlow(network)))
+
+
+def train(strategy, make, case, callbacks=(), **options):
+    with strategy.scope():
+        keras.utils.set_random_seed(0)
+        model = make()
+        model.compile(keras.optimizers.Adam(1e-2, **options))
+    data = (case.x,) if case.condition is None else (case.x, case.condition)
+    batches = tf.data.Dataset.from_tensor_slices(data if len(data) > 1 else data[0]).batch(20).repeat()
+    history = model.fit(batches, steps_per_epoch=10, epochs=2, validation_data=batches.take(3), verbose=0, callbacks=callbacks)
+    return model, history.history
+
+
+def compare(make, case, callbacks=(), **options):
+    one, history = train(tf.distribute.get_strategy(), make, case, callbacks, **options)
+    two, other = train(tfdgm.training.make_strategy("mirrored"), make, case, callbacks, **options)
+    weights = zip(one.get_weights(), two.get_weights(), strict=True)
+    return {
+        "weights": max(float(np.max(np.abs(a - b), initial=0.0)) for a, b in weights),
+        "loss": max(abs(a - b) for key in ("loss", "val_loss") for a, b in zip(history[key], other[key], strict=True)),
+        "moved": history["loss"][0] - history["loss"][-1],
+        "skipped": [int(model.skipped_steps.numpy()) for model in (one, two)],
+        "log_prob": float(np.max(np.abs(one.log_prob(**case.first(5)) - two.log_prob(**case.first(5))))),
+    }
+
+
+real = CASES["maf"]
+results = {name: compare(case.make, case) for name, case in CASES.items()}
+results["stock_tfp"] = compare(stock, real)
+results["dropout"] = compare(lambda: CASES["made_binary"].make(dropout=0.5), CASES["made_binary"])
+results["clipped"] = compare(real.make, real, clipnorm=0.1)
+results["averaged"] = compare(real.make, real, [keras.callbacks.SwapEMAWeights()], use_ema=True, ema_momentum=0.9)
+results["spoiled"] = compare(real.make, real, [Spoil()])
+print(json.dumps(results))
