@@ -163,7 +163,8 @@ class DensityModel(keras.Model):
             raise ValueError(f"`num_candidates` must be a positive integer. Received: num_candidates={num_candidates}")
         x, known = (rows.reshape((-1, *self.event_shape)) for rows in (x, known))
         n, seeds = len(x), self._seeds(seed, len(x))
-        exact = candidates.known_come_first(self.distribution.network.order, known.reshape(n, -1)).numpy()
+        flat = known.reshape((n, math.prod(self.event_shape)))
+        exact = candidates.known_come_first(self.distribution.network.order, flat).numpy()
         if k == 1 or not n:
             drawn = self._in_chunks("complete", seeds, condition, x, known)
             if not exact.all():
