@@ -40,6 +40,30 @@ class TestImageGrid:
         assert 500 < pictures.image_grid(np.zeros(shape)).shape[1] < 1200
 
 
+class TestCompletions:
+    def test_each_image_its_known_part_and_its_completions(self):
+        x, known = np.array([[[0, 1]], [[1, 1]]]), np.array([[1, 0]])
+        completed = np.array([[[[0, 0]], [[0, 1]]], [[[1, 0]], [[1, 1]]]])
+        grid = pictures.completions(x, known, completed, levels=2, columns=1, pixels=1)
+        assert grid.shape == (2 * (1 + 3) + 3, 4 * 3 - 1 + 6, 3)
+        black, white, blue, grey = [0] * 3, [255] * 3, [42, 111, 187], [64] * 3
+        assert grid[3, 3:-3].tolist() == [black, white, grey, black, blue, grey, black, black, grey, black, white]
+        assert grid[7, 3:-3].tolist() == [white, white, grey, white, blue, grey, white, black, grey, white, white]
+
+    def test_colours_and_one_channel(self):
+        x = np.random.default_rng(0).integers(0, 256, (3, 2, 2, 3))
+        grid = pictures.completions(x, np.ones((2, 2, 3)), x[:, None], levels=256, columns=3, pixels=1)
+        np.testing.assert_array_equal(grid[3:5, 3:5], x[0])
+        np.testing.assert_array_equal(grid[3:5, 6:8], x[0])
+        grey = pictures.completions(x[..., 0], np.ones((2, 2)), x[:, None, ..., 0], levels=256)
+        one = pictures.completions(x[..., :1], np.ones((2, 2, 1)), x[:, None, ..., :1], levels=256)
+        np.testing.assert_array_equal(one, grey)
+
+    def test_real_values_share_one_range(self):
+        grid = pictures.completions(np.array([[[0.0, 1.0]]]), np.array([[1, 1]]), np.array([[[[-1.0, 3.0]]]]), pixels=1)
+        assert grid[3, 3:-3, 0].tolist() == [64, 128, 64, 64, 128, 64, 0, 255]
+
+
 class TestSaveImage:
     def test_every_pixel_as_given(self, tmp_path):
         image = np.arange(12, dtype=np.uint8).reshape(3, 4) * 20

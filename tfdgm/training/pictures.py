@@ -6,6 +6,7 @@ import pathlib
 import numpy as np
 
 _BLUE, _ORANGE, _GREY = "#2a6fbb", "#e07b39", "#8a8a8a"
+_BLUE_RGB, _ORANGE_RGB = (42, 111, 187), (224, 123, 57)
 
 
 def is_image(event_shape):
@@ -33,6 +34,27 @@ def image_grid(x, *, levels=None, columns=None, pixels=None, gap=1):
         grid[top : top + h, left : left + w] = image
     grid = np.round(255 * grid).astype(np.uint8).repeat(pixels, axis=0).repeat(pixels, axis=1)
     return grid[..., 0] if grid.shape[-1] == 1 else grid
+
+
+def completions(x, known, completed, *, levels=None, columns=None, pixels=None):
+    """Before and after, as one uint8 image: each image, what is known of it, and its completions, side by side.
+
+    x [n, h, w] or [n, h, w, 1 or 3], known of one image's shape or of x's, completed [n, k, *image]; the unknown part is blue.
+    The rest as in `image_grid`.
+    """
+    x, completed = np.asarray(x, np.float64), np.asarray(completed, np.float64)
+    low, high = (0, levels - 1) if levels else (min(x.min(), completed.min()), max(x.max(), completed.max()))
+
+    def rgb(images):
+        return 255 * (images.reshape(*images.shape[:3], -1) - low) / ((high - low) or 1) * np.ones(3)
+
+    before, known = rgb(x), np.broadcast_to(known, x.shape)
+    unknown = (known == 0).reshape(*before.shape[:3], -1).any(axis=-1, keepdims=True)
+    parts = [before, np.where(unknown, _BLUE_RGB, before), *(rgb(completed[:, i]) for i in range(completed.shape[1]))]
+    line = np.full((len(x), x.shape[1], 1, 3), 64.0)
+    strips = np.concatenate([piece for part in parts for piece in (part, line)][:-1], axis=2)
+    columns = columns or max(1, round(math.sqrt(1.5 * len(x) * strips.shape[1] / strips.shape[2])))  # Some 3:2.
+    return image_grid(strips, levels=256, columns=columns, pixels=pixels, gap=3)
 
 
 def save_image(path, image):
