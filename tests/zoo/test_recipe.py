@@ -97,7 +97,7 @@ class TestErrors:
         "sections,message",
         [
             (changed("traning", epochs=3), "no section 'traning'. Did you mean 'training'"),
-            (changed("training", epoch=3), r"\[training\]: There is no key 'epoch'. Did you mean 'epochs'\? Known: accumulate_steps, clipnorm"),
+            (changed("training", epoch=3), r"\[training\]: There is no key 'epoch'. Did you mean 'epochs'\? Known: accum"),
             (changed("data", sorce="x"), "Did you mean 'source'"),
             (changed("training", epochs=0), "epochs must be an integer of at least 1. Received: 0"),
             (changed("training", epochs=2.5), "integer"),

@@ -47,11 +47,12 @@ class MADEBlocks:
         if network.direct is not None:
             connections.append((network.direct, self.groups[0], self.groups[-1], None))
         for layer, below, here, term in connections:
-            kernel = ops.take(ops.pad(layer.masked_kernel(), [[0, 1], [0, 1]]), below.ravel(), axis=0)
+            kernel = ops.cast(layer.masked_kernel(), network.compute_dtype)  # Of half the precision in mixed training steps.
+            kernel = ops.take(ops.pad(kernel, [[0, 1], [0, 1]]), below.ravel(), axis=0)
             kernel = ops.take(ops.transpose(kernel), here.ravel(), axis=0)
             bias = ops.cast(layer.bias, kernel.dtype) if layer.use_bias else ops.zeros((layer.mask.shape[1],), kernel.dtype)
             bias = bias[:, None]
-            bias = bias if term is None else bias + ops.transpose(term)
+            bias = bias if term is None else bias + ops.transpose(ops.cast(term, bias.dtype))
             bias = ops.take(ops.pad(bias, [[0, 1], [0, 0]]), here.ravel(), axis=0)
             rows = self.block_size * here.shape[1]
             kernel = ops.reshape(kernel, (self.num_blocks, rows, below.size))

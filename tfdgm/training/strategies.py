@@ -4,6 +4,8 @@ import os
 
 import tensorflow as tf
 
+from tfdgm.training.cluster import cluster_from_environment
+
 STRATEGIES = ("default", "mirrored", "multi_worker", "tpu", "auto")
 
 
@@ -20,13 +22,15 @@ def make_strategy(name="auto"):
       name:
         "default": one device, the first GPU where there is one.
         "mirrored": all GPUs of this machine, or all of its logical CPUs.
-        "multi_worker": the workers of the environment's TF_CONFIG, each with all of its GPUs.
+        "multi_worker": the workers of `cluster_from_environment` (TF_CONFIG, Kubernetes, Slurm), each with all of its GPUs.
         "tpu": the TPU of the environment's TPU_NAME, or of this virtual machine.
-        "auto": multi_worker where TF_CONFIG names several workers, tpu where TPU_NAME is set, mirrored where there are several
-          GPUs, else default.
+        "auto": multi_worker where there are several workers, tpu where TPU_NAME is set, mirrored where there are several GPUs,
+          else default.
     """
     if name not in STRATEGIES:
         raise StrategyError(f"A strategy is one of {', '.join(STRATEGIES)}. Received: {name!r}")
+    if name in ("auto", "multi_worker") and (cluster := cluster_from_environment()):
+        os.environ["TF_CONFIG"] = json.dumps(cluster)  # Where TensorFlow looks.
     if name == "auto":
         if _num_workers() > 1:
             name = "multi_worker"
@@ -41,7 +45,9 @@ def make_strategy(name="auto"):
         return _mirrored(tuple(device.name for device in tf.config.list_logical_devices(kind)))
     if name == "multi_worker":
         if not _num_workers():
-            raise StrategyError("The strategy multi_worker needs the environment's TF_CONFIG, with the addresses of all workers.")
+            raise StrategyError(
+                "multi_worker needs the environment's TF_CONFIG, or that of a Kubernetes or Slurm job. There is none."
+            )
         return tf.distribute.MultiWorkerMirroredStrategy()
     try:
         resolver = tf.distribute.cluster_resolver.TPUClusterResolver(tpu=os.environ.get("TPU_NAME", "local"))
@@ -73,11 +79,4 @@ def _workers():
 
 
 def _config():
-    text = os.environ.get("TF_CONFIG") or "{}"
-    try:
-        config = json.loads(text)
-        if isinstance(config, dict):
-            return config
-    except ValueError:
-        pass
-    raise StrategyError(f"TF_CONFIG must be a JSON object with `cluster` and `task`. Received: {text}")
+    return json.loads(os.environ.get("TF_CONFIG") or "{}")

@@ -18,7 +18,7 @@ import tensorflow as tf
 
 import tfdgm
 from tfdgm import data, models
-from tfdgm.training import CheckpointError, Checkpoints, DataWait, Preempted, is_chief, make_strategy, pictures
+from tfdgm.training import CheckpointError, Checkpoints, DataWait, is_chief, make_strategy, pictures
 from tfdgm.zoo import entries
 from tfdgm.zoo.evaluation import evaluate
 from tfdgm.zoo.recipe import Recipe, RecipeError
@@ -54,8 +54,8 @@ def train(
     """
     if tensorboard and importlib.util.find_spec("tensorboard") is None:
         raise RecipeError("Logs for TensorBoard need the package tensorboard: pip install 'tfdgm[tensorboard]'.")
-    writes = strategy not in ("multi_worker", "auto") or is_chief()
     strategy = make_strategy(strategy)
+    writes = not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy) or is_chief()
     report = report if writes else lambda line: None
     recipe = recipe if isinstance(recipe, Recipe) else Recipe(recipe) if isinstance(recipe, dict) else Recipe.read(recipe)
     output_dir = pathlib.Path(output_dir).expanduser()
