@@ -64,6 +64,18 @@ class TestCompletions:
         assert grid[3, 3:-3, 0].tolist() == [64, 128, 64, 64, 128, 64, 0, 255]
 
 
+class TestReceptiveField:
+    def test_position_seen_and_unseen(self):
+        grid = pictures.receptive_field((2, 3), (1, 1), {(0, 1), (1, 0)}, pixels=1)
+        grey, blue, orange, black = [138] * 3, [42, 111, 187], [224, 123, 57], [0] * 3
+        assert grid[1:3, 1:4].tolist() == [[grey, blue, grey], [blue, orange, black]]
+
+    def test_channels_side_by_side(self):
+        grid = pictures.receptive_field((1, 2, 3), (0, 1, 1), {(0, 1, 0)}, pixels=1)
+        grey, blue, orange, black = [138] * 3, [42, 111, 187], [224, 123, 57], [0] * 3
+        assert grid[1, [1, 2, 4, 5, 7, 8]].tolist() == [grey, blue, grey, orange, grey, black]
+
+
 class TestSaveImage:
     def test_every_pixel_as_given(self, tmp_path):
         image = np.arange(12, dtype=np.uint8).reshape(3, 4) * 20
@@ -88,6 +100,18 @@ class TestIsImage:
 
 
 class TestFigures:
+    def test_heat_maps(self, tmp_path):
+        values = np.zeros((3, 4, 4))
+        values[1, 2, 3] = 5.0
+        pictures.heat_maps(tmp_path / "bits.png", values, np.ones((3, 4, 4), int), levels=2, columns=1)
+        image = matplotlib.image.imread(tmp_path / "bits.png")[..., :3]
+        third = image.shape[0] // 3
+        bright = [(part[:, : image.shape[1] * 3 // 4].min(axis=-1) > 0.6).mean() for part in np.split(image[: 3 * third], 3)]
+        dark = [(part.max(axis=-1) < 0.05).mean() for part in np.split(image[: 3 * third], 3)]
+        assert bright[0] > 0.3 and min(dark) > 0.2 and dark[1] < dark[0]  # White images, black maps, one place in one map.
+        pictures.heat_maps(tmp_path / "colours.png", np.ones((1, 4, 4, 3)))
+        assert (tmp_path / "colours.png").stat().st_size > 1000
+
     def test_curves(self, tmp_path):
         history = {"loss": [9.0, 3.0, 2.0], "val_loss": [9.5, 4.0, float("nan")]}
         pictures.curves(tmp_path / "curves.png", history, best_epoch=2, title="t")

@@ -1,7 +1,9 @@
-"""What one does with a density: here, verifying it."""
+"""What one does with a density: verifying it, and looking into it."""
 
+from tfdgm.tasks.bits_per_dim_map import bits_per_dim_map
 from tfdgm.tasks.check import Check
+from tfdgm.tasks.receptive_field import receptive_field
 from tfdgm.tasks.report import Report
 from tfdgm.tasks.verification import verify
 
-__all__ = ["Check", "Report", "verify"]
+__all__ = ["Check", "Report", "bits_per_dim_map", "receptive_field", "verify"]

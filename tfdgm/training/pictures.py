@@ -57,6 +57,42 @@ def completions(x, known, completed, *, levels=None, columns=None, pixels=None):
     return image_grid(strips, levels=256, columns=columns, pixels=pixels, gap=3)
 
 
+def receptive_field(event_shape, position, seen, *, pixels=None):
+    """One position (orange), what it sees (blue), and what comes before it in raster order unseen (grey), as a uint8 image.
+
+    event_shape: (h, w) or (h, w, 1 or 3), position: a tuple, seen: a set of tuples; channels stand side by side.
+    """
+    colors = np.zeros((*event_shape, 3), np.uint8)
+    colors.reshape(-1, 3)[: np.ravel_multi_index(position, event_shape)] = 138
+    for index in seen:
+        colors[index] = _BLUE_RGB
+    colors[position] = _ORANGE_RGB
+    colors = np.moveaxis(colors.reshape(*event_shape[:2], -1, 3), 2, 0)
+    return image_grid(colors, levels=256, columns=len(colors), pixels=pixels)
+
+
+def heat_maps(path, values, images=None, *, levels=None, unit="bits", columns=None):
+    """values [n, h, w] or [n, h, w, 1 or 3] as maps of one colour scale, each beside its image where images are given.
+
+    Channels of a pixel are added up. `levels` as in `image_grid`.
+    """
+    values = np.asarray(values, np.float64)
+    maps = values.reshape(*values.shape[:3], -1).sum(axis=-1)
+    beside = 1 if images is None else 2
+    columns = columns or max(1, round(math.sqrt(1.5 * len(maps) / beside)))
+    rows = math.ceil(len(maps) / columns)
+    figure = _figure(1.4 * columns * beside + 1, 1.45 * rows)
+    axes = figure.subplots(rows, columns * beside, squeeze=False)
+    for a in axes.flat:
+        a.axis("off")
+    for i, a in enumerate(axes.reshape(-1, beside)[: len(maps)]):
+        drawn = a[-1].imshow(maps[i], cmap="magma", vmin=min(0.0, maps.min()), vmax=maps.max())
+        if images is not None:
+            a[0].imshow(image_grid(images[i : i + 1], levels=levels, pixels=1, gap=0), cmap="gray", vmin=0, vmax=255)
+    figure.colorbar(drawn, ax=axes, label=f"{unit} a pixel", fraction=0.05, aspect=30)
+    _save(path, figure)
+
+
 def save_image(path, image):
     """A uint8 image [h, w] or [h, w, 3], pixel by pixel."""
     import matplotlib.image
