@@ -48,7 +48,7 @@ class TestMakeStrategy:
         assert strategy.extended.worker_devices and make_strategy("mirrored") is strategy
 
     def test_unknown(self):
-        with pytest.raises(StrategyError, match="one of default, mirrored, multi_worker, tpu, auto. Received: 'horovod'"):
+        with pytest.raises(StrategyError, match=r"one of default, mirrored, multi_worker, tpu, auto\. Received: 'horovod'"):
             make_strategy("horovod")
 
     def test_workers_need_addresses(self, monkeypatch):

@@ -94,7 +94,7 @@ class TestOptionsOfTraining:
 
     def test_steps_in_one_call_must_divide_the_epoch(self, recipe, tmp_path):
         wrong = Recipe(recipe).with_overrides({"training.steps_per_execution": 2})
-        with pytest.raises(RecipeError, match="steps_per_execution must divide the 3 steps of an epoch. Received: .*=2"):
+        with pytest.raises(RecipeError, match=r"steps_per_execution must divide the 3 steps of an epoch\. Received: .*=2"):
             zoo.train(wrong, tmp_path / "run", **QUIET)
 
     def test_a_strategy_that_is_not_there(self, recipe, tmp_path):

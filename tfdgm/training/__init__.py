@@ -10,12 +10,12 @@ from tfdgm.training.replicas import num_replicas, replica_id, total
 from tfdgm.training.strategies import STRATEGIES, StrategyError, is_chief, make_strategy
 
 __all__ = [
+    "STRATEGIES",
     "CheckpointError",
     "Checkpoints",
     "ClusterError",
     "DataWait",
     "Preempted",
-    "STRATEGIES",
     "StopOnNonFinite",
     "StrategyError",
     "cluster_from_environment",
