@@ -64,6 +64,13 @@ class TestCompletions:
         assert grid[3, 3:-3, 0].tolist() == [64, 128, 64, 64, 128, 64, 0, 255]
 
 
+class TestInterpolations:
+    def test_a_row_for_each_pair(self):
+        between = np.array([[0.5, 1.0], [2.0, 0.0]])[..., None, None]
+        grid = pictures.interpolations(np.zeros((2, 1, 1)), between, np.full((2, 1, 1), 2), levels=3, pixels=1)
+        assert grid[1::2, 1::2].tolist() == [[0, 64, 128, 255], [0, 255, 0, 255]]
+
+
 class TestReceptiveField:
     def test_position_seen_and_unseen(self):
         grid = pictures.receptive_field((2, 3), (1, 1), {(0, 1), (1, 0)}, pixels=1)

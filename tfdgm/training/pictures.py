@@ -57,6 +57,12 @@ def completions(x, known, completed, *, levels=None, columns=None, pixels=None):
     return image_grid(strips, levels=256, columns=columns, pixels=pixels, gap=3)
 
 
+def interpolations(first, between, last, *, levels=None, pixels=None):
+    """Images first [n, ...], those between [n, k, ...] and last [n, ...], a row for each pair, as in `image_grid`."""
+    rows = np.concatenate([np.asarray(first)[:, None], np.asarray(between), np.asarray(last)[:, None]], axis=1)
+    return image_grid(rows.reshape(-1, *rows.shape[2:]), levels=levels, columns=rows.shape[1], pixels=pixels)
+
+
 def receptive_field(event_shape, position, seen, *, pixels=None):
     """One position (orange), what it sees (blue), and what comes before it in raster order unseen (grey), as a uint8 image.
 
