@@ -135,6 +135,13 @@ class TestSeeds:
                 compiled.complete(repeated(20), FIRST, 4, **given), pixelcnn.complete(repeated(20), FIRST, 4, **given)
             )
 
+    def test_what_the_saved_model_draws(self, pixelcnn, tmp_path):
+        pixelcnn.export(tmp_path / "1")
+        complete = tf.saved_model.load(str(tmp_path / "1")).signatures["complete"]
+        x, known = (tf.constant(value, tf.int32) for value in (repeated(20), np.repeat(FIRST[None], 20, axis=0)))
+        served = complete(x=x, known=known, seed=tf.constant([[4, i] for i in range(20)], tf.int32))["x"]
+        np.testing.assert_array_equal(pixelcnn.complete(repeated(20), FIRST, seed=4), served)
+
     def test_more_rows_than_one_chunk(self, pixelcnn):
         drawn = pixelcnn.complete(repeated(5000), FIRST, seed=4)
         np.testing.assert_array_equal(drawn[:10], pixelcnn.complete(repeated(10), FIRST, seed=4))
