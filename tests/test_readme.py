@@ -26,7 +26,7 @@ class TestReadme:
         from tfdgm.cli.main import COMMANDS
 
         named = set(re.findall(r"^tfdgm (\w+)", README, flags=re.MULTILINE))
-        assert len(named) == 9
+        assert len(named) == 8
         assert named == set(COMMANDS)
 
     def test_it_shows_the_tables_that_tools_write(self):
