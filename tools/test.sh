@@ -5,5 +5,5 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 venv=${TFDGM_VENV:-.venv}
 bash tools/environment.sh "$venv" test
-# Two processes; the tests of one file share what they build.
-"$venv/bin/python" -m pytest -n 2 --dist loadfile "$@"
+# Three processes, since many tests wait for processes of their own; the tests of one file share what they build.
+"$venv/bin/python" -m pytest -n 3 --dist loadfile "$@"

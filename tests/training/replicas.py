@@ -1,5 +1,6 @@
-"""Trains every kind of model on one replica and on two, 20 steps with the same global batches, and prints as JSON how far the
-weights and losses are apart. A process of its own: the number of devices must be set before TensorFlow computes."""
+"""Trains models on one replica and on two, 20 steps with the same global batches, and prints as JSON how far the weights and losses
+are apart: python replicas.py CASE [CASE ...]. A process of its own: the number of devices must be set before TensorFlow computes.
+"""
 
 import json
 import pathlib
@@ -64,7 +65,7 @@ def compare(make, case, callbacks=(), **options):
 
 
 real = CASES["maf"]
-results = {name: compare(case.make, case) for name, case in CASES.items()}
+results = {name: compare(CASES[name].make, CASES[name]) for name in sys.argv[1:]}
 results["stock_tfp"] = compare(stock, real)
 results["dropout"] = compare(lambda: CASES["made_binary"].make(dropout=0.5), CASES["made_binary"])
 results["clipped"] = compare(real.make, real, clipnorm=0.1)
