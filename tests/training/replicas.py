@@ -1,5 +1,5 @@
-"""Trains models on one replica and on two, 20 steps with the same global batches, and prints as JSON how far the weights and losses
-"""Trains models on one replica and on two, 20 steps with the same global batches, and prints as JSON how far they are
+"""Trains models on one replica and on two, 20 steps with the same global batches, and prints as JSON how far they end apart:
+python replicas.py CASE [CASE ...]. A process of its own, for the number of devices must be set before TensorFlow computes.
 """
 
 import json
