@@ -68,7 +68,7 @@ real = CASES["maf"]
 results = {name: compare(CASES[name].make, CASES[name]) for name in sys.argv[1:]}
 results["stock_tfp"] = compare(stock, real)
 results["dropout"] = compare(lambda: CASES["made_binary"].make(dropout=0.5), CASES["made_binary"])
-results["clipped"] = compare(real.make, real, clipnorm=0.1)
-results["averaged"] = compare(real.make, real, [keras.callbacks.SwapEMAWeights()], use_ema=True, ema_momentum=0.9)
+averaging = {"use_ema": True, "ema_momentum": 0.9}
+results["clipped_and_averaged"] = compare(real.make, real, [keras.callbacks.SwapEMAWeights()], clipnorm=0.1, **averaging)
 results["spoiled"] = compare(real.make, real, [Spoil()])
 print(json.dumps(results))

@@ -1,10 +1,5 @@
 import json
 import os
-import pathlib
-import signal
-import subprocess
-import sys
-import time
 
 import matplotlib.image
 import numpy as np
@@ -126,38 +121,6 @@ class TestImagesAndRestart:
 
 
 class TestResume:
-    @pytest.mark.slow
-    def test_killed_and_resumed_equals_unbroken(self, recipe, tmp_path):
-        sections = {**recipe, "training": {**recipe["training"], "epochs": 40}}
-        (tmp_path / "a.toml").write_text(Recipe(sections).to_toml())
-        folders = {name: tmp_path / name for name in ("unbroken", "killed")}
-
-        def start(name):
-            command = [sys.executable, "-m", "tfdgm", "train", str(tmp_path / "a.toml"), "--output", str(folders[name])]
-            return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-
-        process = start("killed")
-        state = folders["killed"] / "checkpoints" / "state.npz"
-        first = time.monotonic() + 300
-        while not (state.exists() and _epochs(state) >= 3):
-            assert process.poll() is None and time.monotonic() < first, process.stdout.read()
-            time.sleep(0.01)
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
-        assert not (folders["killed"] / "card.json").exists()
-
-        runs = {name: start(name) for name in folders}
-        output = {name: run.communicate()[0] for name, run in runs.items()}
-        assert [run.returncode for run in runs.values()] == [0, 0], output
-        assert "Going on after epoch" in output["killed"] and "Going on" not in output["unbroken"]
-        a, b = (tfdgm.load(folder) for folder in folders.values())
-        for x, y in zip(a.weights, b.weights, strict=True):
-            np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-6)
-        cards = [zoo.card(str(folder)) for folder in folders.values()]
-        np.testing.assert_allclose(cards[0]["test"]["nll"], cards[1]["test"]["nll"], rtol=1e-6)
-        assert cards[0]["training"]["best_epoch"] == cards[1]["training"]["best_epoch"]
-        assert not (folders["killed"] / "checkpoints").exists()
-
     def test_a_kill_after_the_last_epoch_needs_no_training(self, recipe, tmp_path, monkeypatch):
         sections = {**recipe, "training": {"epochs": 1}}
         export = tfdgm.DensityModel.export
@@ -232,8 +195,3 @@ class TestBuilding:
 
 
 RECIPE = {"model": {"class": "MAF"}, "data": {"source": "digits"}}
-
-
-def _epochs(state: pathlib.Path):
-    with np.load(state) as file:
-        return json.loads(str(file["meta"]))["epochs"]
