@@ -15,7 +15,7 @@ from tfdgm.zoo import Recipe
 RECIPE = {
     "model": {"class": "MADE", "hidden_units": [16], "dropout": 0.2},
     "data": {"source": "digits", "batch_size": 64},
-    "training": {"epochs": 100, "ema_momentum": 0.9, "xla": False},
+    "training": {"epochs": 150, "ema_momentum": 0.9, "xla": False},
 }
 
 
