@@ -16,6 +16,7 @@ import json
 import os
 import pathlib
 import re
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -150,7 +151,7 @@ def main():
     rows = best_of([[measure(library, arguments.seconds) for library in LIBRARIES] for _ in range(arguments.rounds)])
     text = "\n\n".join([table(rows), ratios(rows), TO_REACH] + ([] if arguments.skip_extras else [extras(arguments.seconds)]))
     text += f"\n\nMedians, the best of {arguments.rounds} rounds in turn; float32; {machine()}; "
-    text += "written by `python tools/benchmark.py --write README.md`."
+    text += f"written by `{shlex.join(['python', 'tools/benchmark.py', *sys.argv[1:]])}`."
     print(text)
     if arguments.write:
         old = arguments.write.read_text()

@@ -26,7 +26,7 @@ import pathlib
 from absl import flags
 
 from tfdgm.cli.usage import UsageError
-from tfdgm.zoo.recipe import SECTIONS, Recipe, RecipeError, parse_value
+from tfdgm.zoo.recipe import PRECISIONS, SECTIONS, Recipe, RecipeError, parse_value
 from tfdgm.zoo.unknown_name import unknown_name
 
 FLAGS = flags.FlagValues()
@@ -66,7 +66,7 @@ flags.DEFINE_enum(
 flags.DEFINE_enum(
     "precision",
     None,
-    ["float32", "mixed_bfloat16", "mixed_float16"],
+    PRECISIONS,
     "Of the networks; densities stay in float32: training.precision.",
     flag_values=FLAGS,
 )
