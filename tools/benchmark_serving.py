@@ -15,6 +15,7 @@ import itertools
 import os
 import pathlib
 import re
+import shlex
 import sys
 import tempfile
 import threading
@@ -108,7 +109,7 @@ def main():
     text.append(
         f"\n{total:,} requests, {len(failed)} errors; a MAF of {DIMENSIONS} dimensions and {LAYERS} layers of 2 x {UNITS} units, "
         f"float32; clients and server ({name}) on one machine: {machine()}; written by "
-        "`python tools/benchmark_serving.py --write docs/serving.md`."
+        f"`{shlex.join(['python', 'tools/benchmark_serving.py', *sys.argv[1:]])}`."
     )
     text = "\n".join(text)
     print(text)

@@ -124,7 +124,7 @@ class GatedPixelCNN(ImageNetwork):
         weights, above, row = (list(part) for part in zip(*others, strict=True))
         return (weights_v, weights, terms), (rows_v, above), row
 
-    def start_row(self, weights, above, row):
+    def start_row(self, i, weights, above, row):
         weights_v, weights, terms = weights
         terms = terms or self._condition_terms(None)
         rows_v, above = (list(part) for part in above)

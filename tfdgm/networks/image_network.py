@@ -1,6 +1,8 @@
+import keras
 import numpy as np
 from keras import ops
 
+from tfdgm.layers import update_slice
 from tfdgm.networks.autoregressive_network import AutoregressiveNetwork
 
 
@@ -13,7 +15,7 @@ class ImageNetwork(AutoregressiveNetwork):
         weights: as prepared once; above: renewed at the start of a row; row: renewed at every step
 
     and holds a few rows of activations, however many pixels are done. A subclass writes `call`, `initial_state`, which returns
-    these three, `start_row`, `see` and `step_in_row`.
+    these three, `start_row`, `see` and `step_in_row`. In `generate` a channel is a Python integer, in `step` a tensor.
 
     Args:
       event_shape: (height, width) or (height, width, channels).
@@ -31,8 +33,8 @@ class ImageNetwork(AutoregressiveNetwork):
         self.height, self.width = event_shape[:2]
         self.num_channels = event_shape[2] if len(event_shape) == 3 else 1
 
-    def start_row(self, weights, above, row):
-        """`above` for the row that comes after the finished `row`."""
+    def start_row(self, i, weights, above, row):
+        """`above` for row i, which comes after the finished `row`."""
         raise NotImplementedError
 
     def see(self, column, channel, x, row):
@@ -43,16 +45,48 @@ class ImageNetwork(AutoregressiveNetwork):
         """(params [n, params_size] of one sub-pixel, the new `row`)."""
         raise NotImplementedError
 
+    def generate(self, emit, inputs, condition=None, *, return_params=False):
+        # A loop over rows around one over their pixels: asking at each pixel whether a row begins would double the time.
+        inputs = keras.tree.map_structure(self._in_order, inputs)
+        n = ops.shape(keras.tree.flatten(inputs)[0])[1]
+        weights, above, row = self.initial_state(n, condition)
+        x = ops.zeros((self.event_size, n), self.compute_dtype)
+        params = ops.zeros((self.event_size if return_params else 0, n, self.params_size), self.compute_dtype)
+
+        def one_row(i, x, params, above, row):
+            above = self.start_row(i, weights, above, row)
+
+            def one_pixel(j, x, params, row):
+                for c in range(self.num_channels):
+                    t = (i * self.width + j) * self.num_channels + c
+                    params_t, row = self.step_in_row(j, c, weights, above, row)
+                    at_t = keras.tree.map_structure(lambda u, t=t: u[t], inputs)
+                    x_t = ops.cast(emit(t, params_t, at_t), self.compute_dtype)
+                    row = self.see(j, c, x_t, row)
+                    x = update_slice(x, [t, 0], x_t[None])
+                    if return_params:
+                        params = update_slice(params, [t, 0, 0], params_t[None])
+                return j + 1, x, params, row
+
+            loop = ops.convert_to_tensor(0), x, params, row
+            _, x, params, row = ops.while_loop(lambda j, *_: j < self.width, one_pixel, loop, maximum_iterations=self.width)
+            return i + 1, x, params, above, row
+
+        loop = ops.convert_to_tensor(0), x, params, above, row
+        _, x, params, _, _ = ops.while_loop(lambda i, *_: i < self.height, one_row, loop, maximum_iterations=self.height)
+        return (self._in_event(x), self._in_event(params)) if return_params else self._in_event(x)
+
     def step(self, t, x_prev, state):
         weights, above, row = state
         # At t = 0 a zero is written, which is there anyway.
         before = ops.maximum(t - 1, 0)
         x_prev = ops.where(t > 0, x_prev, ops.zeros_like(x_prev))
         row = self.see(before // self.num_channels % self.width, before % self.num_channels, x_prev, row)
+        i = t // (self.width * self.num_channels)
         column = t // self.num_channels % self.width
         channel = t % self.num_channels
         first = ops.equal(t % (self.width * self.num_channels), 0)
-        above = ops.cond(first, lambda: self.start_row(weights, above, row), lambda: above)
+        above = ops.cond(first, lambda: self.start_row(i, weights, above, row), lambda: above)
         params, row = self.step_in_row(column, channel, weights, above, row)
         return params, (weights, above, row)
 

@@ -102,7 +102,7 @@ class PixelCNN(ImageNetwork):
         terms = self._condition_terms(condition) if self.condition_shape is not None else []
         return (weights, terms), above, row
 
-    def start_row(self, weights, above, row):
+    def start_row(self, i, weights, above, row):
         weights, terms = weights
         offsets = {2 + 3 * block: term for block, term in enumerate(terms)}  # Of conv_B, the second of a block's three.
         return [
