@@ -6,5 +6,6 @@ from tfdgm.families.discretized_logistic_mixture import DiscretizedLogisticMixtu
 from tfdgm.families.family import Family
 from tfdgm.families.mixture_of_normals import MixtureOfNormals
 from tfdgm.families.normal import Normal
+from tfdgm.families.of_levels import of_levels
 
-__all__ = ["Bernoulli", "Categorical", "DiscretizedLogisticMixture", "Family", "MixtureOfNormals", "Normal"]
+__all__ = ["Bernoulli", "Categorical", "DiscretizedLogisticMixture", "Family", "MixtureOfNormals", "Normal", "of_levels"]

@@ -39,10 +39,7 @@ class MADE(DensityModel):
         name=None,
     ):
         super().__init__(dtype=dtype, name=name)
-        if levels is None:
-            family = families.MixtureOfNormals(num_components)
-        else:
-            family = families.Bernoulli() if levels == 2 else families.Categorical(levels)
+        family = families.MixtureOfNormals(num_components) if levels is None else families.of_levels(levels)
         network = networks.MADE(
             event_shape,
             params_size=family.params_size,

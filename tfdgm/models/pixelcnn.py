@@ -39,10 +39,7 @@ class PixelCNN(DensityModel):
         name=None,
     ):
         super().__init__(dtype=dtype, name=name)
-        if num_components is not None:
-            family = families.DiscretizedLogisticMixture(levels, num_components)
-        else:
-            family = families.Bernoulli() if levels == 2 else families.Categorical(levels)
+        family = families.of_levels(levels, num_components)
         network = networks.PixelCNN(
             event_shape,
             params_size=family.params_size,

@@ -6,15 +6,19 @@ from contracts import passes, randomize
 import tfdgm
 from tfdgm.tasks import density_checks
 
-SMALL = {"filters": 8, "num_layers": 1, "first_kernel_size": 3, "head_filters": 8}
+PIXELCNN = {"filters": 12, "num_layers": 1, "first_kernel_size": 3, "head_filters": 12}
+#: Each image model with a small configuration. `event_shape` and `levels` are the tests'.
+MODELS = {"PixelCNN": PIXELCNN, "GatedPixelCNN": PIXELCNN}
+every_model = pytest.mark.parametrize("cls", MODELS)
 
 
-def make(event_shape=(2, 2), **changes):
-    model = tfdgm.models.PixelCNN(event_shape, **{**SMALL, **changes})
+def make(cls, event_shape=(2, 2), **changes):
+    model = getattr(tfdgm.models, cls)(event_shape, **{**MODELS[cls], **changes})
     model.use_xla = False
     return randomize(model, scale=0.7)
 
 
+@every_model
 class TestProbabilities:
     @pytest.mark.parametrize(
         ("event_shape", "config"),
@@ -22,17 +26,17 @@ class TestProbabilities:
             ((2, 2), {"levels": 3}),
             ((2, 3), {"levels": 2}),
             ((2, 2), {"levels": 3, "num_components": 2}),
-            ((1, 2, 3), {"levels": 3, "filters": 12, "head_filters": 12}),
+            ((1, 2, 3), {"levels": 3}),
         ],
         ids=["3 levels", "binary", "mixture", "three channels"],
     )
-    def test_sum_to_1_over_all_events(self, event_shape, config):
-        model = make(event_shape, **config)
+    def test_sum_to_1_over_all_events(self, cls, event_shape, config):
+        model = make(cls, event_shape, **config)
         passes(density_checks.total_probability("sum", model.log_prob, event_shape, config["levels"], 1e-5))
 
-    def test_sample_follows_them(self):
+    def test_sample_follows_them(self, cls):
         # Every event's frequency among 20,000 samples within five standard errors of its probability.
-        model = make((1, 3), levels=3)
+        model = make(cls, (1, 3), levels=3)
         sample = model.sample(20_000, seed=1).numpy().reshape(-1, 3)
         events = np.stack(np.meshgrid(*[range(3)] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
         p = np.exp(model.log_prob(events.reshape(-1, 1, 3)))
@@ -40,9 +44,10 @@ class TestProbabilities:
         assert (np.abs(frequency - p) <= 5 * np.sqrt(p * (1 - p) / len(sample)) + 1e-12).all()
 
 
+@every_model
 class TestCompletion:
-    def test_known_pixels_are_kept_and_the_rest_follows_p_of_the_unknown(self, tmp_path):
-        model = make((2, 2), levels=3)
+    def test_known_pixels_are_kept_and_the_rest_follows_p_of_the_unknown(self, cls, tmp_path):
+        model = make(cls, (2, 2), levels=3)
         model.export(tmp_path / "1")
         complete = tf.saved_model.load(str(tmp_path / "1")).signatures["complete"]
         n = 4000
@@ -57,30 +62,32 @@ class TestCompletion:
         np.testing.assert_allclose(frequency, joint / joint.sum(), atol=5 * 0.5 / np.sqrt(n))
 
 
+@every_model
 class TestBadInput:
-    def test_image_of_another_size(self):
+    def test_image_of_another_size(self, cls):
         with pytest.raises(ValueError, match=r"`x` must end in event_shape=\(2, 2\). Received: x.shape=\(5, 2, 3\)"):
-            make().log_prob(np.zeros((5, 2, 3), int))
+            make(cls).log_prob(np.zeros((5, 2, 3), int))
 
-    def test_levels(self):
+    def test_levels(self, cls):
         with pytest.raises(ValueError, match=r"integers 0..255. Received: values from 0 to 256"):
-            make(levels=256).log_prob(np.full((1, 2, 2), 256) * [[[0, 0], [0, 1]]])
+            make(cls, levels=256).log_prob(np.full((1, 2, 2), 256) * [[[0, 0], [0, 1]]])
         with pytest.raises(ValueError, match=r"integers 0..255. Received: 0.5"):
-            make(levels=256).log_prob(np.full((1, 2, 2), 0.5))
+            make(cls, levels=256).log_prob(np.full((1, 2, 2), 0.5))
 
-    def test_condition(self):
+    def test_condition(self, cls):
         with pytest.raises(ValueError, match=r"needs a `condition` that ends in condition_shape=\(10,\). Received: None"):
-            make(condition_shape=(10,)).log_prob(np.zeros((1, 2, 2), int))
+            make(cls, condition_shape=(10,)).log_prob(np.zeros((1, 2, 2), int))
 
-    def test_arguments(self):
+    def test_arguments(self, cls):
         with pytest.raises(TypeError, match="num_layer_s"):
-            tfdgm.models.PixelCNN((2, 2), num_layer_s=2)
+            getattr(tfdgm.models, cls)((2, 2), num_layer_s=2)
         with pytest.raises(ValueError, match=r"\(height, width\) or .*Received: event_shape=\(4,\)"):
-            tfdgm.models.PixelCNN((4,))
+            getattr(tfdgm.models, cls)((4,))
 
 
-def test_verify():
+@every_model
+def test_verify(cls):
     x, condition = np.random.default_rng(0).integers(0, 3, (8, 2, 3)), np.random.default_rng(1).normal(size=(8, 2))
-    report = tfdgm.verify(make((2, 3), levels=3, condition_shape=(2,)), x, condition=condition, artifact=False)
+    report = tfdgm.verify(make(cls, (2, 3), levels=3, condition_shape=(2,)), x, condition=condition, artifact=False)
     assert report.passed, str(report)
     assert not report["mask leaks"].skipped and not report["total mass"].skipped
