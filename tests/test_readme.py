@@ -30,6 +30,6 @@ class TestReadme:
         assert named == set(COMMANDS)
 
     def test_it_shows_the_tables_that_tools_write(self):
-        for mark in ("zoo", "benchmark"):
+        for mark in ("zoo", "benchmark", "benchmark_images"):
             table = re.search(f"<!-- {mark} -->\n(.*?)<!-- /{mark} -->", README, flags=re.DOTALL)
             assert table and table.group(1).count("|") > 10

@@ -1,12 +1,17 @@
-"""Times our masked autoregressive flow beside its peers' in one run on one machine, and prints the table with ratios.
+"""Times our models beside their peers' in one run on one machine, and prints tables with ratios.
 
-Each library runs in a process of its own (see tools/benchmark_peers.py for what is measured). Needs the peers:
+Each model runs in a process of its own. Needs the peers:
 
     pip install -e '.[bench]'
-    python tools/benchmark.py --write README.md
+    python tools/benchmark.py flows --write README.md
+    python tools/benchmark.py images --write README.md
 
-Also measured: `import tfdgm` on top of its dependencies, a flow over 784 dimensions, and `tfdgm score` on a csv of a million
-rows (--skip-extras leaves these out).
+flows: our masked autoregressive flow beside its peers' (tools/benchmark_peers.py says what is measured), `import tfdgm` on top of
+its dependencies, a flow over 784 dimensions, and `tfdgm score` on a csv of a million rows (--skip-extras leaves all but the
+first out).
+
+images: our image models and TFP's PixelCNN (tools/benchmark_images.py says what is measured), the cost against the image's
+size, and training beside a PyTorch network of equal shape.
 """
 
 import argparse
@@ -22,16 +27,22 @@ import sys
 import tempfile
 import time
 
+from benchmark_images import MODELS
+
 PEERS = pathlib.Path(__file__).with_name("benchmark_peers.py")
+IMAGES = PEERS.with_name("benchmark_images.py")
 LIBRARIES = ("tfdgm", "tfdgm-exported", "nflows", "zuko", "flowjax", "tfp", "tfp-xla")
-START, END = "<!-- benchmark -->", "<!-- /benchmark -->"
+#: Of these, the cost against the image's size is measured; in the others attention or groups grow otherwise.
+CONVOLUTIONS = ("PixelCNN", "GatedPixelCNN")
+SIZES = (16, 32, 64)
+MARKS = {"flows": "benchmark", "images": "benchmark_images"}
 TO_REACH = """\
 Asked of ourselves: log_prob and train step at least 1.2 times faster than the fastest peer; a sample at most 3 times our own \
 log_prob (goal 2; 5 as exported) and 10 times faster than the fastest peer's; its first call under 5 s."""
 
 
-def measure(library, seconds, extra=()):
-    command = [sys.executable, str(PEERS), library, "--seconds", str(seconds), *extra]
+def measure(library, seconds, extra=(), tool=PEERS):
+    command = [sys.executable, str(tool), library, "--seconds", str(seconds), *extra]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         lines = done.stderr.strip().splitlines()
@@ -133,6 +144,58 @@ def extras(seconds):
     return " ".join(lines)
 
 
+def images(seconds):
+    measured = [measure(name, seconds, tool=IMAGES) for name in [*MODELS, "tfp"]]
+    rows = [row for row in measured if row]
+    lines = ["| model | weights | log_prob | sample | ratio | one image | first sample | exported: log_prob | sample | ratio |"]
+    lines.append("|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|")
+    for row in rows:
+        lines.append(f"| {row['model']} | {row['weights']:,} | {_pair(row, '')} | {_ms(row, 'sample_1_ms')} ")
+        lines[-1] += f"| {row['first_sample_s']:.1f} s | {_pair(row, 'exported_')} |"
+    parts = ["\n".join(lines)]
+    theirs = next((row for row in rows if row["model"] == "tfd.PixelCNN"), None)
+    if theirs:
+        slowest = max((row for row in rows if row is not theirs), key=lambda row: row["sample_ms"])
+        times = theirs["sample_ms"] / slowest["sample_ms"]
+        parts.append(f"The slowest of ours ({slowest['model']}) samples {times:.0f} times as fast as `tfd.PixelCNN`.")
+    steps = [
+        f"{row['model']} {row['first_step_ms']:.2f} and {row['last_step_ms']:.2f} ms" for row in rows if "first_step_ms" in row
+    ]
+    parts.append("A call of `step` without XLA, for the first and the last hundred pixels: " + "; ".join(steps) + ".")
+
+    lines = ["| model | " + " | ".join(f"{size} x {size}: log_prob | sample | a pixel" for size in SIZES) + " |"]
+    lines.append("|---|" + "---:|" * 3 * len(SIZES))
+    for name in CONVOLUTIONS:
+        cells = []
+        for size in SIZES:
+            row = measure(name, seconds, ("--size", str(size)), tool=IMAGES)
+            cells += [_ms(row, "log_prob_ms"), _ms(row, "sample_ms"), f"{1000 * row['sample_ms'] / size**2:.0f} us"]
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    parts.append("\n".join(lines))
+
+    def training(name, *options):
+        rows = [measure(name, seconds, ("--train", *option), tool=IMAGES) for option in ((), *options)]
+        return max(row["images_per_s"] for row in rows if row)
+
+    ours, torch = training("GatedPixelCNN", ("--xla",)), training("torch", ("--channels_last",))
+    parts.append(
+        f"Training GatedPixelCNN, batches of 64: {ours:.0f} images a second, a PyTorch network of the same shape {torch:.0f}: "
+        f"{ours / torch:.2f} times as fast (each with the faster of its two settings: XLA or not, channels first or last)."
+    )
+    return "\n\n".join(parts)
+
+
+def _ms(row, key):
+    return f"{row[key]:.0f} ms" if key in row else "-"
+
+
+def _pair(row, prefix):
+    """log_prob, sample and their ratio."""
+    log_prob, sample = prefix + "log_prob_ms", prefix + "sample_ms"
+    ratio = f"{row[sample] / row[log_prob]:.1f}" if sample in row else "-"
+    return f"{_ms(row, log_prob)} | {_ms(row, sample)} | {ratio}"
+
+
 def machine():
     lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
     model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), "unknown processor")
@@ -141,23 +204,29 @@ def machine():
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("part", choices=MARKS)
     parser.add_argument("--seconds", type=float, default=5.0, help="time each figure for at least this long")
-    parser.add_argument("--rounds", type=int, default=3, help="take turns so often; each figure is a library's best round")
-    parser.add_argument("--write", metavar="FILE", type=pathlib.Path, help=f"replace the text between {START} and {END} in FILE")
-    parser.add_argument("--skip-extras", action="store_true", help="the table alone")
+    parser.add_argument("--rounds", type=int, default=3, help="flows: take turns so often; each figure is a library's best round")
+    parser.add_argument("--write", metavar="FILE", type=pathlib.Path, help="replace the part's text in FILE, between its marks")
+    parser.add_argument("--skip-extras", action="store_true", help="flows: the table alone")
     arguments = parser.parse_args()
     if importlib.util.find_spec("tfdgm") is None:
         parser.error("tfdgm is not installed here: pip install -e '.[bench]'")
-    rows = best_of([[measure(library, arguments.seconds) for library in LIBRARIES] for _ in range(arguments.rounds)])
-    text = "\n\n".join([table(rows), ratios(rows), TO_REACH] + ([] if arguments.skip_extras else [extras(arguments.seconds)]))
-    text += f"\n\nMedians, the best of {arguments.rounds} rounds in turn; float32; {machine()}; "
-    text += f"written by `{shlex.join(['python', 'tools/benchmark.py', *sys.argv[1:]])}`."
+    seconds, rounds, command = arguments.seconds, arguments.rounds, shlex.join(["python", "tools/benchmark.py", *sys.argv[1:]])
+    if arguments.part == "flows":
+        rows = best_of([[measure(library, seconds) for library in LIBRARIES] for _ in range(rounds)])
+        text = "\n\n".join([table(rows), ratios(rows), TO_REACH] + ([] if arguments.skip_extras else [extras(seconds)]))
+        how = f"Medians, the best of {rounds} rounds in turn"
+    else:
+        text, how = images(seconds), "16 images of 28 x 28 where no other size is named; medians"
+    text += f"\n\n{how}; float32; {machine()}; written by `{command}`."
     print(text)
     if arguments.write:
+        start, end = f"<!-- {MARKS[arguments.part]} -->", f"<!-- /{MARKS[arguments.part]} -->"
         old = arguments.write.read_text()
-        if old.count(START) != 1 or old.count(END) != 1:
-            parser.error(f"{arguments.write} must hold {START} and {END} once each.")
-        arguments.write.write_text(re.sub(f"{START}.*?{END}", lambda _: f"{START}\n{text}\n{END}", old, flags=re.DOTALL))
+        if old.count(start) != 1 or old.count(end) != 1:
+            parser.error(f"{arguments.write} must hold {start} and {end} once each.")
+        arguments.write.write_text(re.sub(f"{start}.*?{end}", lambda _: f"{start}\n{text}\n{end}", old, flags=re.DOTALL))
 
 
 if __name__ == "__main__":
