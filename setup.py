@@ -27,7 +27,7 @@ setup(
     long_description=(ROOT / "README.md").read_text(),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
-    python_requires=">=3.10,<3.14",
+    python_requires=">=3.11,<3.14",
     packages=[*find_packages(include=["tfdgm", "tfdgm.*"]), "tfdgm.zoo.entries"],
     package_dir={"tfdgm.zoo.entries": "zoo"},
     package_data={"tfdgm.zoo.entries": ZOO_FILES},
@@ -45,7 +45,6 @@ setup(
         "pyarrow",
         "h5py",
         "pillow",
-        "tomli; python_version < '3.11'",
     ],
     extras_require={
         "test": TEST,

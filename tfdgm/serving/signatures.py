@@ -14,7 +14,8 @@ def signatures(model, sampler=None, stored=()):
     | `encode`, `decode` (flows) | `x` / `z` [n, *event] | `z`, `log_det` [n] / `x` |
     | `complete` (autoregressive) | `x`, `known` [n, *event], `seed` | `x`, kept where `known` is not 0 |
 
-    Models with a condition take `condition` [n, *condition_shape] as well.
+    Models with a condition take `condition` [n, *condition_shape] as well. A number that is not finite, or an integer that is
+    none of the model's levels, is an error (InvalidArgument), and no row of that call gets a score.
 
     Args:
       model: a `DensityModel`.
@@ -57,7 +58,7 @@ def signatures(model, sampler=None, stored=()):
         functions = {name: (f, {**specs, "condition": condition}) for name, (f, specs) in functions.items()}
 
     with exporting():
-        traced = {name: _trace(function, specs, stored) for name, (function, specs) in functions.items()}
+        traced = {name: _trace(function, specs, model.levels, stored) for name, (function, specs) in functions.items()}
     return {"serving_default": traced["log_prob"], **traced}
 
 
@@ -68,10 +69,10 @@ def premask(model):
             layer.premask()
 
 
-def _trace(function, specs, stored):
+def _trace(function, specs, levels, stored):
     def with_stored(**inputs):
         # A server takes any tensor for a placeholder; reshapes inside would make rows of it.
-        inputs = {name: tf.ensure_shape(value, specs[name].shape) for name, value in inputs.items()}
+        inputs = {name: _checked(name, tf.ensure_shape(value, specs[name].shape), levels) for name, value in inputs.items()}
         if not stored:
             return function(**inputs)
         with keras.StatelessScope(state_mapping=[(weight, tf.cast(kept, weight.dtype)) for weight, kept in stored]):
@@ -79,3 +80,18 @@ def _trace(function, specs, stored):
 
     specs = {name: tf.TensorSpec(spec.shape, spec.dtype, name=name) for name, spec in specs.items()}
     return tf.function(with_stored, autograph=False).get_concrete_function(**specs)
+
+
+def _checked(name, value, levels):
+    """`value`, once it is seen to be finite, or of x to hold levels."""
+    if value.dtype.is_floating:
+        ok = tf.reduce_all(tf.math.is_finite(value))
+        text = [f"`{name}` must be finite. Received: NaN or infinity"]
+    elif name == "x" and levels:
+        low, high = tf.reduce_min(value), tf.reduce_max(value)
+        ok = tf.equal(tf.size(value), 0) | ((low >= 0) & (high < levels))
+        text = [f"`{name}` must hold integers 0..{levels - 1}. Received: values from", low, "to", high]
+    else:
+        return value
+    with tf.control_dependencies([tf.debugging.Assert(ok, text)]):
+        return tf.identity(value)

@@ -3,14 +3,10 @@
 import copy
 import json
 import pathlib
+import tomllib
 
 from tfdgm.zoo import entries
 from tfdgm.zoo.unknown_name import unknown_name
-
-try:
-    import tomllib
-except ModuleNotFoundError:  # Python 3.10
-    import tomli as tomllib
 
 #: The keys of each section with their defaults; a type stands for a key without one. [model] takes its class's arguments.
 SECTIONS = {

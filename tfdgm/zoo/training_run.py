@@ -283,7 +283,7 @@ def make_card(recipe, splits, model, checkpoints, results, output_dir):
             "keras": keras.__version__,
             "tensorflow-probability": importlib.metadata.version("tensorflow-probability"),
         },
-        "date": datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "command": _command(output_dir),
     }
 
