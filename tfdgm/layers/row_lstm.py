@@ -35,8 +35,8 @@ class RowLSTM(keras.layers.Layer):
         super().__init__(**kwargs)
         self.in_filters, self.filters, self.kernel_size, self.num_channels = in_filters, filters, kernel_size, num_channels
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
-        if kernel_size < 1 or kernel_size % 2 == 0:
-            raise ValueError(f"`kernel_size` must be odd. Received: kernel_size={kernel_size}")
+        if kernel_size < 3 or kernel_size % 2 == 0:
+            raise ValueError(f"`kernel_size` must be odd, and 3 or more. Received: kernel_size={kernel_size}")
         if filters < 1 or filters % num_channels:
             raise ValueError(f"`filters` must be a multiple of the {num_channels} channels. Received: filters={filters}")
         #: Features that `offset` has.
