@@ -382,6 +382,8 @@ def _cases():
         ModelCase("pixelcnn_binary", models.PixelCNN, {**image, "activation": "tanh"}, binary),
         ModelCase("pixelcnn_condition", models.PixelCNN, {**image, "activation": "tanh", **c}, binary, condition),
         ModelCase("gated_pixelcnn", models.GatedPixelCNN, {**image, **c, "levels": 3}, binary + binary[:, ::-1], condition),
+        ModelCase("pixelrnn_row", models.PixelRNN, {**image, "kind": "row"}, binary),
+        ModelCase("pixelrnn_diagonal", models.PixelRNN, {**image, **c, "levels": 3}, binary + binary[:, ::-1], condition),
         ModelCase("pixelcnn_mixture_rgb", models.PixelCNN, {**rgb, "activation": "tanh"}, colours),
         ModelCase("gaussian_mixture", models.GaussianMixture, {"event_shape": (3,), "num_components": 2}, real),
     ]

@@ -8,7 +8,7 @@ from tfdgm.tasks import density_checks
 
 PIXELCNN = {"filters": 12, "num_layers": 1, "first_kernel_size": 3, "head_filters": 12}
 #: Each image model with a small configuration. `event_shape` and `levels` are the tests'.
-MODELS = {"PixelCNN": PIXELCNN, "GatedPixelCNN": PIXELCNN}
+MODELS = {"PixelCNN": PIXELCNN, "GatedPixelCNN": PIXELCNN, "PixelRNN": PIXELCNN}
 every_model = pytest.mark.parametrize("cls", MODELS)
 
 

@@ -1,24 +1,32 @@
 """Keras 3 layers and functions that autoregressive models share. Backend-neutral: `keras` and `keras.ops` only."""
 
 from tfdgm.layers.activations import bounded_log_scale, normal_quantile
+from tfdgm.layers.diagonal_bilstm import DiagonalBiLSTM
 from tfdgm.layers.dropout import Dropout
 from tfdgm.layers.exporting import exporting, is_exporting
+from tfdgm.layers.lstm_cell import lstm_cell
 from tfdgm.layers.masked_conv2d import MaskedConv2D
 from tfdgm.layers.masked_dense import MaskedDense
 from tfdgm.layers.noise_rows import first_noise_row, noise_from_row
+from tfdgm.layers.row_lstm import RowLSTM
+from tfdgm.layers.scan import scan
 from tfdgm.layers.update_slice import update_slice
 from tfdgm.layers.vertical_conv2d import VerticalConv2D
 
 __all__ = [
+    "DiagonalBiLSTM",
     "Dropout",
     "MaskedConv2D",
     "MaskedDense",
+    "RowLSTM",
     "VerticalConv2D",
     "bounded_log_scale",
     "exporting",
     "first_noise_row",
     "is_exporting",
+    "lstm_cell",
     "noise_from_row",
     "normal_quantile",
+    "scan",
     "update_slice",
 ]
