@@ -45,9 +45,21 @@ class TestProbabilities:
         assert (np.abs(frequency - p) <= 5 * np.sqrt(p * (1 - p) / len(sample)) + 1e-12).all()
 
 
-def test_multiscale_over_two_doublings_sums_to_1():
-    model = make("MultiscalePixelCNN", (4, 4), num_scales=2)
-    passes(density_checks.total_probability("sum", model.log_prob, (4, 4), 2, 1e-5))
+class TestMultiscale:
+    def test_probabilities_over_two_doublings_sum_to_1(self):
+        model = make("MultiscalePixelCNN", (4, 4), num_scales=2)
+        passes(density_checks.total_probability("sum", model.log_prob, (4, 4), 2, 1e-5))
+
+    @pytest.mark.parametrize(("pair", "independent"), [([(1, 1), (1, 3)], True), ([(1, 0), (1, 1)], False)])
+    def test_pixels_of_one_group_are_independent(self, pair, independent):
+        # The assumption of the model, and of none of its neighbours: log p(a, b) splits into a sum given all other pixels.
+        model = make("MultiscalePixelCNN", (2, 4), levels=3, dtype="float64")
+        x = np.repeat(np.random.default_rng(0).integers(0, 3, (1, 2, 4)), 4, axis=0)
+        for i, value in zip((0, 1), ([0, 0, 2, 2], [0, 2, 0, 2]), strict=True):
+            x[:, pair[i][0], pair[i][1]] = value
+        log_p = model.log_prob(x).numpy()
+        interaction = abs(log_p[0] + log_p[3] - log_p[1] - log_p[2])
+        assert interaction < 1e-12 if independent else interaction > 1e-3
 
 
 @every_model

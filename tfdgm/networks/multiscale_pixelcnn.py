@@ -23,7 +23,7 @@ class MultiscalePixelCNN(AutoregressiveNetwork):
     explain are beyond this model, which a `GatedPixelCNN` can learn. A group takes one evaluation of its network: 3 S for all
     but the first image, S <= log_2 of the image's side, so O(log n) for n pixels where the first image keeps its size.
 
-    The network of a group sees the corners known so far as features of one image, a block each pixel:
+    The network of a group sees the corners known so far as features of one image, in which a block is a pixel:
 
         h_0 = conv(corners),  h_l = h_(l-1) + conv(relu(conv(relu(h_(l-1))) + V_l c))
         params = conv_1x1(relu(conv_1x1(relu(h_L + conv_A(x_i)))))
@@ -74,18 +74,17 @@ class MultiscalePixelCNN(AutoregressiveNetwork):
                 f"of 2^num_scales = {factor}. Received: event_shape={event_shape}"
             )
         height, width, channels = (*event_shape, 1)[:3]
-        #: The spacing of the pixels that are at hand after each doubling.
-        self._strides = [2**scale for scale in reversed(range(num_scales))]
-        #: The flat index of each sub-pixel, [1, height, width, channels].
-        self._positions = np.arange(math.prod(event_shape), dtype="int32").reshape(1, height, width, channels)
-        first = _corner(self._positions, 0, self._strides[0])
-        groups = [_corner(self._positions, i, stride) for stride in self._strides for i in (1, 2, 3)]
+        strides = [2**scale for scale in reversed(range(num_scales))]
+        positions = np.arange(math.prod(event_shape), dtype="int32").reshape(1, height, width, channels)
+        first = _corner(positions, 0, strides[0])
         # Within a group colour after colour, so that what is drawn at once stands together.
-        groups = [np.moveaxis(group[0], -1, 0) for group in groups]
+        groups = [np.moveaxis(_corner(positions, i, stride)[0], -1, 0) for stride in strides for i in (1, 2, 3)]
         order = np.concatenate([first.ravel(), *(group.ravel() for group in groups)])
         super().__init__(event_shape, params_size, order, condition_shape, **kwargs)
-        #: What `step` does at t: 0 nothing, 1 a pixel of the first image, 2 the start of a group.
-        starts = np.isin(order, [group[:, 0, 0] for group in groups])
+        #: The flat index of each sub-pixel; the spacing of the pixels that are known after each doubling.
+        self._positions, self._strides = positions, strides
+        #: What `step` does at t: 0 nothing, 1 a pixel of the first image, 2 the start of a group in one colour.
+        starts = np.isin(order, [index for group in groups for index in group[:, 0, 0]])
         self._branches = np.where(np.arange(order.size) < first.size, 1, 2 * starts).astype("int32")
         self.num_scales, self.filters, self.num_layers, self.base_layers = num_scales, filters, num_layers, base_layers
         self.kernel_size, self.head_filters, self.dropout_rate, self.seed = kernel_size, head_filters, dropout, seed
@@ -157,7 +156,8 @@ class MultiscalePixelCNN(AutoregressiveNetwork):
         return self.base.initial_state(batch_size, condition), x, params, [] if condition is None else [condition]
 
     def step(self, t, x_prev, state):
-        # Where a group begins, in each colour, `call` gives the parameters of all its pixels, which lie ready until they are met.
+        # Where a group begins, in each colour, one whole `call` gives the parameters of all its pixels, which lie ready then:
+        # O(log n) calls in all.
         base, x, params, condition = state
         # x_prev is ignored at t = 0; a zero is written, which is there anyway.
         x = update_slice(x, [ops.maximum(t - 1, 0), 0], ops.where(t > 0, x_prev, ops.zeros_like(x_prev))[None])
