@@ -288,7 +288,7 @@ class ImageNetworkContract:
             condition = self.condition_of(network, 3)
             noise = np.random.default_rng(3).normal(size=(3, *network.event_shape)).reshape(3, -1)
             x = np.zeros((3, network.event_size))
-            for t in range(network.event_size):
+            for t in network.order:
                 params = network(tf.constant(x.reshape(3, *network.event_shape)), condition=condition)
                 params = params.numpy().reshape(3, network.event_size, -1)[:, t]
                 x[:, t] = params[:, 0] + np.exp(np.tanh(params[:, -1])) * noise[:, t] + 0.01 * t
@@ -359,12 +359,14 @@ def _cases():
     condition = random.normal(size=(n, 2)).astype("float32")
     binary = random.integers(0, 2, (n, 2, 2))
     binary[:, 1, 1] = binary[:, 0, 0]
+    larger = np.tile(binary, (1, 2, 2))
     levels = random.integers(0, 4, (n, 3))
     levels[:, 2] = levels[:, 0]  # Something to learn.
     small = {"hidden_units": (8, 8)}
     image = {"event_shape": (2, 2), "filters": 8, "num_layers": 1, "first_kernel_size": 3, "head_filters": 8}
     rgb = {**image, "event_shape": (1, 2, 3), "filters": 12, "head_filters": 12, "levels": 8, "num_components": 2}
     colours = np.repeat(random.integers(0, 8, (n, 1, 2, 1)), 3, axis=-1)
+    multiscale = {"num_scales": 1, "filters": 8, "num_layers": 1, "base_layers": 1, "head_filters": 8}
     flow = {**small, "num_layers": 2, "activation": "tanh"}
     models = tfdgm.models
     return [
@@ -385,6 +387,9 @@ def _cases():
         ModelCase("pixelrnn_row", models.PixelRNN, {**image, "kind": "row"}, binary),
         ModelCase("pixelrnn_diagonal", models.PixelRNN, {**image, **c, "levels": 3}, binary + binary[:, ::-1], condition),
         ModelCase("pixelcnn_mixture_rgb", models.PixelCNN, {**rgb, "activation": "tanh"}, colours),
+        ModelCase(
+            "multiscale_pixelcnn", models.MultiscalePixelCNN, {"event_shape": (4, 4), **multiscale, **c}, larger, condition
+        ),
         ModelCase("gaussian_mixture", models.GaussianMixture, {"event_shape": (3,), "num_components": 2}, real),
     ]
 

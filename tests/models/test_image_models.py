@@ -7,8 +7,9 @@ import tfdgm
 from tfdgm.tasks import density_checks
 
 PIXELCNN = {"filters": 12, "num_layers": 1, "first_kernel_size": 3, "head_filters": 12}
-#: Each image model with a small configuration. `event_shape` and `levels` are the tests'.
-MODELS = {"PixelCNN": PIXELCNN, "GatedPixelCNN": PIXELCNN, "PixelRNN": PIXELCNN}
+MULTISCALE = {"num_scales": 1, "filters": 12, "num_layers": 1, "base_layers": 1, "head_filters": 12}
+#: Each image model with a small configuration. `event_shape` (of even sides) and `levels` are the tests'.
+MODELS = {"PixelCNN": PIXELCNN, "GatedPixelCNN": PIXELCNN, "PixelRNN": PIXELCNN, "MultiscalePixelCNN": MULTISCALE}
 every_model = pytest.mark.parametrize("cls", MODELS)
 
 
@@ -24,9 +25,9 @@ class TestProbabilities:
         ("event_shape", "config"),
         [
             ((2, 2), {"levels": 3}),
-            ((2, 3), {"levels": 2}),
+            ((2, 4), {"levels": 2}),
             ((2, 2), {"levels": 3, "num_components": 2}),
-            ((1, 2, 3), {"levels": 3}),
+            ((2, 2, 3), {"levels": 2}),
         ],
         ids=["3 levels", "binary", "mixture", "three channels"],
     )
@@ -36,12 +37,29 @@ class TestProbabilities:
 
     def test_sample_follows_them(self, cls):
         # Every event's frequency among 20,000 samples within five standard errors of its probability.
-        model = make(cls, (1, 3), levels=3)
-        sample = model.sample(20_000, seed=1).numpy().reshape(-1, 3)
-        events = np.stack(np.meshgrid(*[range(3)] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
-        p = np.exp(model.log_prob(events.reshape(-1, 1, 3)))
+        model = make(cls, (2, 2), levels=3)
+        sample = model.sample(20_000, seed=1).numpy().reshape(-1, 4)
+        events = np.stack(np.meshgrid(*[range(3)] * 4, indexing="ij"), axis=-1).reshape(-1, 4)
+        p = np.exp(model.log_prob(events.reshape(-1, 2, 2)))
         frequency = np.array([(sample == event).all(axis=1).mean() for event in events])
         assert (np.abs(frequency - p) <= 5 * np.sqrt(p * (1 - p) / len(sample)) + 1e-12).all()
+
+
+class TestMultiscale:
+    def test_probabilities_over_two_doublings_sum_to_1(self):
+        model = make("MultiscalePixelCNN", (4, 4), num_scales=2)
+        passes(density_checks.total_probability("sum", model.log_prob, (4, 4), 2, 1e-5))
+
+    @pytest.mark.parametrize(("pair", "independent"), [([(1, 1), (1, 3)], True), ([(1, 0), (1, 1)], False)])
+    def test_pixels_of_one_group_are_independent(self, pair, independent):
+        # The assumption of the model, and of none of its neighbours: log p(a, b) splits into a sum given all other pixels.
+        model = make("MultiscalePixelCNN", (2, 4), levels=3, dtype="float64")
+        x = np.repeat(np.random.default_rng(0).integers(0, 3, (1, 2, 4)), 4, axis=0)
+        for i, value in zip((0, 1), ([0, 0, 2, 2], [0, 2, 0, 2]), strict=True):
+            x[:, pair[i][0], pair[i][1]] = value
+        log_p = model.log_prob(x).numpy()
+        interaction = abs(log_p[0] + log_p[3] - log_p[1] - log_p[2])
+        assert interaction < 1e-12 if independent else interaction > 1e-3
 
 
 @every_model
@@ -87,7 +105,7 @@ class TestBadInput:
 
 @every_model
 def test_verify(cls):
-    x, condition = np.random.default_rng(0).integers(0, 3, (8, 2, 3)), np.random.default_rng(1).normal(size=(8, 2))
-    report = tfdgm.verify(make(cls, (2, 3), levels=3, condition_shape=(2,)), x, condition=condition, artifact=False)
+    x, condition = np.random.default_rng(0).integers(0, 3, (8, 2, 4)), np.random.default_rng(1).normal(size=(8, 2))
+    report = tfdgm.verify(make(cls, (2, 4), levels=3, condition_shape=(2,)), x, condition=condition, artifact=False)
     assert report.passed, str(report)
     assert not report["mask leaks"].skipped and not report["total mass"].skipped

@@ -47,9 +47,17 @@ def repeated(n):
 
 
 class TestKnownFirst:
-    @pytest.mark.parametrize("cls", ["PixelCNN", "GatedPixelCNN", "MADE"])
-    def test_follows_the_exact_conditional(self, cls):
-        model = made(getattr(tfdgm.models, cls), **({"hidden_units": (16,)} if cls == "MADE" else PIXELCNN))
+    @pytest.mark.parametrize(
+        ("cls", "config"),
+        [
+            ("PixelCNN", PIXELCNN),
+            ("GatedPixelCNN", PIXELCNN),
+            ("MultiscalePixelCNN", {"num_scales": 1, "filters": 8, "num_layers": 1, "base_layers": 1}),
+            ("MADE", {"hidden_units": (16,)}),
+        ],
+    )
+    def test_follows_the_exact_conditional(self, cls, config):
+        model = made(getattr(tfdgm.models, cls), **config)
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             drawn = model.complete(repeated(4000), FIRST, seed=1)

@@ -82,6 +82,22 @@ class TestVerify:
         assert not report["total mass"].skipped
         assert [check.name for check in report.checks] == NAMES[:13]
 
+    def test_conditions_are_made_up_or_given(self):
+        model = CASES["made_binary_condition"].make(seed=2)
+        report = tfdgm.verify(model, artifact=False)
+        assert report.passed, str(report)
+        assert report.title.endswith("64 rows; condition: standard normal numbers")
+        for condition, rows in (([0.0, 1.0], 64), (np.eye(2), 2), (np.ones((100, 2)), 64)):
+            x, used = verification._rows(model, None, condition, 64, 0)
+            np.testing.assert_array_equal(used, np.resize(condition, (rows, 2)))
+            assert len(x) == rows
+        with pytest.raises(ValueError, match=r"`condition` must have shape \(5, 2\)"):
+            tfdgm.verify(model, condition=np.ones((5, 3)))
+        with pytest.raises(ValueError, match="at least one row"):
+            tfdgm.verify(model, condition=np.ones((0, 2)))
+        with pytest.raises(ValueError, match="takes no `condition`"):
+            tfdgm.verify(CASES["made_binary"].make(), condition=np.ones((5, 3)))
+
     def test_a_stock_distribution(self):
         model = tfdgm.DensityModel.from_distribution(tfd.MultivariateNormalDiag(tf.Variable([1.0, 2.0])))
         report = tfdgm.verify(model)

@@ -6,8 +6,20 @@ from tfdgm.models.gaussian_mixture import GaussianMixture
 from tfdgm.models.iaf import IAF
 from tfdgm.models.made import MADE
 from tfdgm.models.maf import MAF
+from tfdgm.models.multiscale_pixelcnn import MultiscalePixelCNN
 from tfdgm.models.pixelcnn import PixelCNN
 from tfdgm.models.pixelrnn import PixelRNN
 from tfdgm.models.realnvp import RealNVP
 
-__all__ = ["IAF", "MADE", "MAF", "DensityModel", "GatedPixelCNN", "GaussianMixture", "PixelCNN", "PixelRNN", "RealNVP"]
+__all__ = [
+    "IAF",
+    "MADE",
+    "MAF",
+    "DensityModel",
+    "GatedPixelCNN",
+    "GaussianMixture",
+    "MultiscalePixelCNN",
+    "PixelCNN",
+    "PixelRNN",
+    "RealNVP",
+]

@@ -5,7 +5,17 @@ from tfdgm.networks.dense_network import DenseNetwork
 from tfdgm.networks.gated_pixelcnn import GatedPixelCNN
 from tfdgm.networks.image_network import ImageNetwork
 from tfdgm.networks.made import MADE
+from tfdgm.networks.multiscale_pixelcnn import MultiscalePixelCNN
 from tfdgm.networks.pixelcnn import PixelCNN
 from tfdgm.networks.pixelrnn import PixelRNN
 
-__all__ = ["MADE", "AutoregressiveNetwork", "DenseNetwork", "GatedPixelCNN", "ImageNetwork", "PixelCNN", "PixelRNN"]
+__all__ = [
+    "MADE",
+    "AutoregressiveNetwork",
+    "DenseNetwork",
+    "GatedPixelCNN",
+    "ImageNetwork",
+    "MultiscalePixelCNN",
+    "PixelCNN",
+    "PixelRNN",
+]

@@ -57,6 +57,7 @@ class AutoregressiveNetwork(keras.layers.Layer):
         Args:
           emit: `emit(position, params, inputs_at_position) -> x_at_position`; position is a scalar flat index into the event,
             params [n, params_size], inputs_at_position has the structure of `inputs` with [n, ...] leaves, x_at_position [n].
+            Each row by itself: a network may give it k positions at once, as [n k] rows with a position each.
           inputs: a structure of tensors [n, *event_shape] or [n, *event_shape, k]: noise, or known values.
           condition: [n, *condition_shape] or None.
           return_params: whether to return the parameters met on the way too.

@@ -49,13 +49,15 @@ def verify(model, x=None, *, condition=None, rows=64, seed=0, artifact=True):
     Args:
       model: a `DensityModel`.
       x: rows [n, *event_shape] to measure on, such as test data; by default the model's own samples.
-      condition: [n, *condition_shape] for models that take one; by default standard normal numbers.
+      condition: [n, *condition_shape], or one for all rows, for models that take one; by default standard normal numbers, which
+        the report says.
       rows: number of rows of x that are used.
       seed: of the samples and of what else is drawn.
       artifact: whether to export the model to a temporary folder and measure the SavedModel too.
     """
     dtype = np.dtype(model.compute_dtype)
     tolerances = _TOLERANCES.get(dtype.name, _Tolerances())
+    made_up = "; condition: standard normal numbers" if condition is None and model.condition_shape is not None else ""
     x, condition = _rows(model, x, condition, rows, seed)
     checks = [
         *_score_checks(model, x, condition, tolerances),
@@ -68,24 +70,27 @@ def verify(model, x=None, *, condition=None, rows=64, seed=0, artifact=True):
         with tempfile.TemporaryDirectory() as folder:
             checks += artifact_checks.saved_model(model, x, condition, folder, tolerances.score)
     kind = "a lower bound on log p" if model.is_bound else "log p"
-    title = f"{type(model).__name__} {tuple(model.event_shape)}, {dtype.name}; log_prob is {kind}; {len(x)} rows"
+    title = f"{type(model).__name__} {tuple(model.event_shape)}, {dtype.name}; log_prob is {kind}; {len(x)} rows{made_up}"
     return Report(checks, title)
 
 
 def _rows(model, x, condition, rows, seed):
-    if x is None:
-        if model.condition_shape is not None and condition is None:
-            condition = np.random.default_rng(seed).normal(size=(rows, *model.condition_shape))
-        if condition is not None:
-            condition = np.broadcast_to(model._check_condition(condition, ())[:rows], (rows, *model.condition_shape))
-        return np.asarray(model.sample(rows, seed=seed, condition=condition)), condition
-    x = model._check_x(x).reshape(-1, *model.event_shape)
-    if not len(x):
-        raise ValueError(f"`x` must hold at least one row. Received: x.shape={np.shape(x)}")
-    if model.condition_shape is not None and condition is None:
-        condition = np.random.default_rng(seed).normal(size=(len(x), *model.condition_shape))
-    condition = model._check_condition(condition, (len(x),))
-    return x[:rows], None if condition is None else condition[:rows]
+    """Up to `rows` rows (x, condition), made up where they are not given."""
+    shape = model.condition_shape
+    n = rows
+    if x is not None:
+        x = model._check_x(x).reshape(-1, *model.event_shape)
+        n = len(x)
+    elif shape is not None and np.ndim(condition) > len(shape):
+        n = len(condition)
+    if not n:
+        raise ValueError("`x` and `condition` must hold at least one row. Received: 0 rows")
+    if shape is not None and condition is None:
+        condition = np.random.default_rng(seed).normal(size=(n, *shape))
+    condition = model._check_condition(condition, (n,))
+    condition = None if condition is None else condition[:rows]
+    x = model.sample(min(n, rows), seed=seed, condition=condition).numpy() if x is None else x[:rows]
+    return x, condition
 
 
 def _score_checks(model, x, condition, tolerances):
