@@ -364,6 +364,7 @@ def _cases():
     small = {"hidden_units": (8, 8)}
     image = {"event_shape": (2, 2), "filters": 8, "num_layers": 1, "first_kernel_size": 3, "head_filters": 8}
     rgb = {**image, "event_shape": (1, 2, 3), "filters": 12, "head_filters": 12, "levels": 8, "num_components": 2}
+    snail = {"event_shape": (2, 2), "filters": 8, "num_blocks": 1, "num_layers": 1, "key_size": 4}
     colours = np.repeat(random.integers(0, 8, (n, 1, 2, 1)), 3, axis=-1)
     flow = {**small, "num_layers": 2, "activation": "tanh"}
     models = tfdgm.models
@@ -383,6 +384,7 @@ def _cases():
         ModelCase("pixelcnn_condition", models.PixelCNN, {**image, "activation": "tanh", **c}, binary, condition),
         ModelCase("gated_pixelcnn", models.GatedPixelCNN, {**image, **c, "levels": 3}, binary + binary[:, ::-1], condition),
         ModelCase("pixelcnn_mixture_rgb", models.PixelCNN, {**rgb, "activation": "tanh"}, colours),
+        ModelCase("pixelsnail", models.PixelSNAIL, {**snail, **c, "levels": 3}, binary + binary[:, ::-1], condition),
         ModelCase("gaussian_mixture", models.GaussianMixture, {"event_shape": (3,), "num_components": 2}, real),
     ]
 

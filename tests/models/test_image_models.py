@@ -8,7 +8,11 @@ from tfdgm.tasks import density_checks
 
 PIXELCNN = {"filters": 12, "num_layers": 1, "first_kernel_size": 3, "head_filters": 12}
 #: Each image model with a small configuration. `event_shape` and `levels` are the tests'.
-MODELS = {"PixelCNN": PIXELCNN, "GatedPixelCNN": PIXELCNN}
+MODELS = {
+    "PixelCNN": PIXELCNN,
+    "GatedPixelCNN": PIXELCNN,
+    "PixelSNAIL": {"filters": 12, "num_blocks": 1, "num_layers": 1, "key_size": 4},
+}
 every_model = pytest.mark.parametrize("cls", MODELS)
 
 

@@ -6,5 +6,6 @@ from tfdgm.networks.gated_pixelcnn import GatedPixelCNN
 from tfdgm.networks.image_network import ImageNetwork
 from tfdgm.networks.made import MADE
 from tfdgm.networks.pixelcnn import PixelCNN
+from tfdgm.networks.pixelsnail import PixelSNAIL
 
-__all__ = ["MADE", "AutoregressiveNetwork", "DenseNetwork", "GatedPixelCNN", "ImageNetwork", "PixelCNN"]
+__all__ = ["MADE", "AutoregressiveNetwork", "DenseNetwork", "GatedPixelCNN", "ImageNetwork", "PixelCNN", "PixelSNAIL"]
