@@ -74,6 +74,7 @@ class TestCall:
         layer = make("itself too", strict=strict)
         given = inputs(layer)
         np.testing.assert_allclose(layer(*given), by_loops(layer, *given), rtol=1e-10, atol=1e-12)
+        np.testing.assert_allclose(by_steps(layer, *given), layer(*given), rtol=1e-12, atol=1e-12)
 
     def test_the_first_position_sees_nothing_under_a_strict_mask(self):
         layer = make("strict")

@@ -12,6 +12,7 @@ MODELS = {
     "PixelCNN": PIXELCNN,
     "GatedPixelCNN": PIXELCNN,
     "PixelSNAIL": {"filters": 12, "num_blocks": 1, "num_layers": 1, "key_size": 4},
+    "ImageTransformer": {"hidden_size": 12, "num_layers": 1, "num_heads": 2, "feed_forward_size": 12},
 }
 every_model = pytest.mark.parametrize("cls", MODELS)
 

@@ -4,8 +4,18 @@ from tfdgm.networks.autoregressive_network import AutoregressiveNetwork
 from tfdgm.networks.dense_network import DenseNetwork
 from tfdgm.networks.gated_pixelcnn import GatedPixelCNN
 from tfdgm.networks.image_network import ImageNetwork
+from tfdgm.networks.image_transformer import ImageTransformer
 from tfdgm.networks.made import MADE
 from tfdgm.networks.pixelcnn import PixelCNN
 from tfdgm.networks.pixelsnail import PixelSNAIL
 
-__all__ = ["MADE", "AutoregressiveNetwork", "DenseNetwork", "GatedPixelCNN", "ImageNetwork", "PixelCNN", "PixelSNAIL"]
+__all__ = [
+    "MADE",
+    "AutoregressiveNetwork",
+    "DenseNetwork",
+    "GatedPixelCNN",
+    "ImageNetwork",
+    "ImageTransformer",
+    "PixelCNN",
+    "PixelSNAIL",
+]
