@@ -365,6 +365,9 @@ def _cases():
     small = {"hidden_units": (8, 8)}
     image = {"event_shape": (2, 2), "filters": 8, "num_layers": 1, "first_kernel_size": 3, "head_filters": 8}
     rgb = {**image, "event_shape": (1, 2, 3), "filters": 12, "head_filters": 12, "levels": 8, "num_components": 2}
+    snail = {"event_shape": (2, 2), "filters": 8, "num_blocks": 1, "num_layers": 1, "key_size": 4}
+    sizes = {"hidden_size": 8, "num_layers": 1, "num_heads": 2, "feed_forward_size": 8}
+    transformer = {"event_shape": (1, 2, 3), "levels": 8, "num_components": 2, **sizes}
     colours = np.repeat(random.integers(0, 8, (n, 1, 2, 1)), 3, axis=-1)
     multiscale = {"num_scales": 1, "filters": 8, "num_layers": 1, "base_layers": 1, "head_filters": 8}
     flow = {**small, "num_layers": 2, "activation": "tanh"}
@@ -390,6 +393,8 @@ def _cases():
         ModelCase(
             "multiscale_pixelcnn", models.MultiscalePixelCNN, {"event_shape": (4, 4), **multiscale, **c}, larger, condition
         ),
+        ModelCase("pixelsnail", models.PixelSNAIL, {**snail, **c, "levels": 3}, binary + binary[:, ::-1], condition),
+        ModelCase("image_transformer_rgb", models.ImageTransformer, transformer, colours),
         ModelCase("gaussian_mixture", models.GaussianMixture, {"event_shape": (3,), "num_components": 2}, real),
     ]
 

@@ -11,6 +11,8 @@ CONFIGS = {
     "A": {"mask_type": "A"},
     "B, 5 x 3": {"kernel_size": (5, 3)},
     "A, 7 x 7, larger than the image": {"kernel_size": 7, "mask_type": "A"},
+    "2 x 2": {"kernel_size": 2},
+    "A, 4 x 4": {"kernel_size": 4, "mask_type": "A"},
     "one row": {"kernel_size": (1, 5)},
     "one row, A": {"kernel_size": (1, 5), "mask_type": "A"},
     "one column": {"kernel_size": (3, 1)},
@@ -43,7 +45,7 @@ def by_loops(layer, x):
     (height, width), channels = layer.kernel_size, layer.num_channels
     kernel = np.asarray(layer.kernel)
     y = np.zeros((*x.shape[:3], layer.filters)) + (0 if layer.bias is None else np.asarray(layer.bias))
-    taps = [(-a, e) for a in range(height // 2, 0, -1) for e in range(-(width // 2), width // 2 + 1)]
+    taps = [(-a, e) for a in range(height // 2, 0, -1) for e in range(-(width // 2), (width + 1) // 2)]
     taps += [(0, -e) for e in range(width // 2, 0, -1)]
     taps += [(0, 0)] * (len(kernel) - len(taps))
     for (i, j), (tap, (a, e)) in itertools.product(np.ndindex(HEIGHT, WIDTH), enumerate(taps)):
@@ -123,8 +125,8 @@ class TestConfig:
         ("config", "message"),
         [
             ({"mask_type": "C"}, r"`mask_type` must be 'A' or 'B'. Received: 'C'"),
-            ({"kernel_size": 4}, r"`kernel_size` must be odd, or two odd numbers. Received: kernel_size=4"),
-            ({"kernel_size": (3, 2)}, r"two odd numbers. Received: kernel_size=\(3, 2\)"),
+            ({"kernel_size": 0}, r"`kernel_size` must be 1 or more, or two such numbers. Received: kernel_size=0"),
+            ({"kernel_size": (3, 2, 1)}, r"two such numbers. Received: kernel_size=\(3, 2, 1\)"),
             ({"kernel_size": 1, "mask_type": "A"}, r"leaves nothing of a kernel_size of 1"),
             ({"num_channels": 2}, r"`filters` must be a multiple of the 2 channels. Received: filters=3"),
             ({"num_channels": 3}, r"`in_filters` must be a multiple of the 3 channels. Received: in_filters=2"),

@@ -9,7 +9,14 @@ from tfdgm.tasks import density_checks
 PIXELCNN = {"filters": 12, "num_layers": 1, "first_kernel_size": 3, "head_filters": 12}
 MULTISCALE = {"num_scales": 1, "filters": 12, "num_layers": 1, "base_layers": 1, "head_filters": 12}
 #: Each image model with a small configuration. `event_shape` (of even sides) and `levels` are the tests'.
-MODELS = {"PixelCNN": PIXELCNN, "GatedPixelCNN": PIXELCNN, "PixelRNN": PIXELCNN, "MultiscalePixelCNN": MULTISCALE}
+MODELS = {
+    "PixelCNN": PIXELCNN,
+    "GatedPixelCNN": PIXELCNN,
+    "PixelRNN": PIXELCNN,
+    "PixelSNAIL": {"filters": 12, "num_blocks": 1, "num_layers": 1, "key_size": 4},
+    "ImageTransformer": {"hidden_size": 12, "num_layers": 1, "num_heads": 2, "feed_forward_size": 12},
+    "MultiscalePixelCNN": MULTISCALE,
+}
 every_model = pytest.mark.parametrize("cls", MODELS)
 
 

@@ -1,6 +1,7 @@
 """Keras 3 layers and functions that autoregressive models share. Backend-neutral: `keras` and `keras.ops` only."""
 
 from tfdgm.layers.activations import bounded_log_scale, normal_quantile
+from tfdgm.layers.causal_attention import CausalAttention
 from tfdgm.layers.diagonal_bilstm import DiagonalBiLSTM
 from tfdgm.layers.dropout import Dropout
 from tfdgm.layers.exporting import exporting, is_exporting
@@ -14,6 +15,7 @@ from tfdgm.layers.update_slice import update_slice
 from tfdgm.layers.vertical_conv2d import VerticalConv2D
 
 __all__ = [
+    "CausalAttention",
     "DiagonalBiLSTM",
     "Dropout",
     "MaskedConv2D",

@@ -11,7 +11,11 @@ class MaskedConv2D(keras.layers.Layer):
     With kernel_size (k_h, k_w), y at row i, column j sees the k_h // 2 rows above in k_w columns around j, and in row i the
     k_w // 2 pixels to its left:
 
-        y[i, j] = b + sum_(a = 1..k_h//2, |e| <= k_w//2) x[i-a, j+e] K[a, e] + sum_(e = 1..k_w//2) x[i, j-e] K[0, e] + x[i, j] K_0
+        y[i, j] = b + sum_(a = 1..k_h//2, -k_w//2 <= e <= (k_w-1)//2) x[i-a, j+e] K[a, e]
+                    + sum_(e = 1..k_w//2) x[i, j-e] K[0, e] + x[i, j] K_0
+
+    An even kernel reaches one column less to the right: 2 x 2 is the pixel, the ones above it and to its left, and the one
+    above that: the shifted convolution of Salimans et al. 2017, arXiv:1701.05517.
 
     Features are split into `num_channels` equal groups, one for each colour, R first. K_0 joins a group to those that come
     before it (mask "A", of the first layer) or not after it (mask "B"); one channel under mask "A" has no K_0.
@@ -23,7 +27,7 @@ class MaskedConv2D(keras.layers.Layer):
 
     Args:
       in_filters, filters: features in and out; both multiples of num_channels.
-      kernel_size: an odd number, or two of them (rows, columns), that count the taps cut off as well.
+      kernel_size: a number, or two of them (rows, columns), that count the taps cut off as well.
       mask_type: "A" or "B".
       num_channels: colours in a pixel.
       use_bias: whether to add b.
@@ -49,13 +53,13 @@ class MaskedConv2D(keras.layers.Layer):
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         if mask_type not in ("A", "B"):
             raise ValueError(f"`mask_type` must be 'A' or 'B'. Received: {mask_type!r}")
-        if len(self.kernel_size) != 2 or any(k < 1 or k % 2 == 0 for k in self.kernel_size):
-            raise ValueError(f"`kernel_size` must be odd, or two odd numbers. Received: kernel_size={kernel_size}")
+        if len(self.kernel_size) != 2 or min(self.kernel_size) < 1:
+            raise ValueError(f"`kernel_size` must be 1 or more, or two such numbers. Received: kernel_size={kernel_size}")
         for name, value in (("in_filters", in_filters), ("filters", filters)):
             if value < 1 or value % num_channels:
                 raise ValueError(f"`{name}` must be a multiple of the {num_channels} channels. Received: {name}={value}")
         height, width = self.kernel_size
-        self._rows_above, self._left = height // 2, width // 2
+        self._rows_above, self._left, self._right = height // 2, width // 2, (width - 1) // 2
         self._has_centre = mask_type == "B" or num_channels > 1
         self._row_taps = self._left + self._has_centre
         taps = self._rows_above * width + self._row_taps
@@ -71,7 +75,7 @@ class MaskedConv2D(keras.layers.Layer):
         kernel, (above, left), width = self._masked_kernel(), (self._rows_above, self._left), self.kernel_size[1]
         if above:
             kernel = ops.pad(kernel, [[0, width - self._row_taps], [0, 0], [0, 0]])
-            x = ops.pad(x, [[0, 0], [above, 0], [left, left], [0, 0]])
+            x = ops.pad(x, [[0, 0], [above, 0], [left, self._right], [0, 0]])
         else:
             width = self._row_taps
             x = ops.pad(x, [[0, 0], [0, 0], [left, 0], [0, 0]]) if left else x
@@ -112,7 +116,7 @@ class MaskedConv2D(keras.layers.Layer):
         y = y if offset is None else y + offset
         if self._rows_above:
             rows = ops.concatenate([rows[:, 1:], self.seen_row(row)], axis=1)
-            padded = ops.pad(rows, [[0, 0], [0, 0], [self._left, self._left], [0, 0]])
+            padded = ops.pad(rows, [[0, 0], [0, 0], [self._left, self._right], [0, 0]])
             y = y + ops.conv(padded, kernel, padding="valid", data_format="channels_last")
         # [n, 1, width, filters] -> [width * channels, n, filters of a channel]
         count, n, size = sums.shape[0], ops.shape(sums)[1], self.filters // self.num_channels

@@ -4,11 +4,13 @@ from tfdgm.models.density_model import DensityModel
 from tfdgm.models.gated_pixelcnn import GatedPixelCNN
 from tfdgm.models.gaussian_mixture import GaussianMixture
 from tfdgm.models.iaf import IAF
+from tfdgm.models.image_transformer import ImageTransformer
 from tfdgm.models.made import MADE
 from tfdgm.models.maf import MAF
 from tfdgm.models.multiscale_pixelcnn import MultiscalePixelCNN
 from tfdgm.models.pixelcnn import PixelCNN
 from tfdgm.models.pixelrnn import PixelRNN
+from tfdgm.models.pixelsnail import PixelSNAIL
 from tfdgm.models.realnvp import RealNVP
 
 __all__ = [
@@ -18,8 +20,10 @@ __all__ = [
     "DensityModel",
     "GatedPixelCNN",
     "GaussianMixture",
+    "ImageTransformer",
     "MultiscalePixelCNN",
     "PixelCNN",
     "PixelRNN",
+    "PixelSNAIL",
     "RealNVP",
 ]

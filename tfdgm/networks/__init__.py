@@ -4,10 +4,12 @@ from tfdgm.networks.autoregressive_network import AutoregressiveNetwork
 from tfdgm.networks.dense_network import DenseNetwork
 from tfdgm.networks.gated_pixelcnn import GatedPixelCNN
 from tfdgm.networks.image_network import ImageNetwork
+from tfdgm.networks.image_transformer import ImageTransformer
 from tfdgm.networks.made import MADE
 from tfdgm.networks.multiscale_pixelcnn import MultiscalePixelCNN
 from tfdgm.networks.pixelcnn import PixelCNN
 from tfdgm.networks.pixelrnn import PixelRNN
+from tfdgm.networks.pixelsnail import PixelSNAIL
 
 __all__ = [
     "MADE",
@@ -15,7 +17,9 @@ __all__ = [
     "DenseNetwork",
     "GatedPixelCNN",
     "ImageNetwork",
+    "ImageTransformer",
     "MultiscalePixelCNN",
     "PixelCNN",
     "PixelRNN",
+    "PixelSNAIL",
 ]

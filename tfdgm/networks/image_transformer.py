@@ -1,0 +1,161 @@
+import math
+
+import keras
+from keras import ops
+
+from tfdgm.layers import CausalAttention, Dropout
+from tfdgm.networks.image_network import ImageNetwork
+
+
+class ImageTransformer(ImageNetwork):
+    """A decoder of causal self-attention over sub-pixels: Parmar et al. 2018, arXiv:1802.05751, sections 3 and 4, eq. 1-2.
+
+        h_0[t] = E x[t-1] + row[i] + column[j] + channel[c] + U condition          t = (i width + j) channels + c, x[-1] = 0
+        a_l = layernorm(h_(l-1) + dropout(O attention(Q h_(l-1), K h_(l-1), V h_(l-1))))
+        h_l = layernorm(a_l + dropout(W_1 relu(W_2 a_l))),                          params = P h_L
+
+    A position attends to itself and to those before it (the input is shifted), or, with a block_length, to its block's and to
+    memory_length before the block: 1-D local attention, section 4.2.1. With L layers it then sees through the blocks before.
+
+    x enters by a linear map E, as the paper's does under a mixture of logistics; its categorical model embeds each level.
+    Places are learned, and O, not in eq. 1, joins the heads as in Vaswani et al. 2017, arXiv:1706.03762.
+
+    The state holds keys and values of all positions, or, with a block_length, of block_length + memory_length: time and memory
+    of a step are then the same for an image of any height.
+
+    Shapes: x [n, *event_shape], condition [n, *condition_shape] -> params [n, *event_shape, params_size].
+
+    Args:
+      event_shape: (height, width) or (height, width, channels).
+      params_size: parameters per sub-pixel.
+      hidden_size: width of h, a multiple of num_heads.
+      num_layers: L.
+      num_heads: attentions side by side, each of hidden_size / num_heads features.
+      feed_forward_size: width between W_1 and W_2.
+      block_length, memory_length: of local attention, in sub-pixels; a block_length of None attends to all.
+      dropout: rate, in training only, also of h_0.
+      condition_shape: shape of the condition, or None.
+      seed: of dropout.
+    """
+
+    def __init__(
+        self,
+        event_shape,
+        *,
+        params_size=1,
+        hidden_size=128,
+        num_layers=4,
+        num_heads=4,
+        feed_forward_size=384,
+        block_length=None,
+        memory_length=0,
+        dropout=0.0,
+        condition_shape=None,
+        seed=0,
+        **kwargs,
+    ):
+        super().__init__(event_shape, params_size, condition_shape, **kwargs)
+        self.hidden_size, self.num_layers, self.num_heads = hidden_size, num_layers, num_heads
+        self.feed_forward_size, self.block_length, self.memory_length = feed_forward_size, block_length, memory_length
+        self.dropout_rate, self.seed = dropout, seed
+        for name in ("num_layers", "num_heads", "feed_forward_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"`{name}` must be 1 or more. Received: {name}={getattr(self, name)}")
+        if hidden_size < 1 or hidden_size % num_heads:
+            raise ValueError(f"`hidden_size` must be a multiple of the {num_heads} heads. Received: hidden_size={hidden_size}")
+        policy, head_size = self.dtype_policy, hidden_size // num_heads
+
+        def dense(in_size, out_size, **given):
+            layer = keras.layers.Dense(out_size, dtype=policy, **given)
+            layer.build((None, in_size))
+            return layer
+
+        def norm():
+            layer = keras.layers.LayerNormalization(epsilon=1e-6, dtype=policy)
+            layer.build((None, hidden_size))
+            return layer
+
+        self.embedding = dense(1, hidden_size)
+        self.places = [
+            self.add_weight(shape=(size, hidden_size), initializer=keras.initializers.RandomNormal(stddev=0.02), name=name)
+            for name, size in (("row", self.height), ("column", self.width), ("channel", self.num_channels))
+        ]
+        self.condition_dense = None
+        if condition_shape is not None:
+            self.condition_dense = dense(math.prod(self.condition_shape), hidden_size, use_bias=False)
+        self.dropout = [Dropout(dropout, seed=seed + i, dtype=policy) for i in range(2 * num_layers + 1)]
+        sizes = {"num_heads": num_heads, "key_size": head_size, "value_size": head_size}
+        local = {"block_length": block_length, "memory_length": memory_length}
+        # One layer without weights serves all.
+        self.attention = CausalAttention(self.event_size, **sizes, **local, dtype=policy)
+        self.query_key_value = [dense(hidden_size, 3 * hidden_size, use_bias=False) for _ in range(num_layers)]
+        self.join = [dense(hidden_size, hidden_size) for _ in range(num_layers)]
+        self.widen = [dense(hidden_size, feed_forward_size, activation="relu") for _ in range(num_layers)]
+        self.narrow = [dense(feed_forward_size, hidden_size) for _ in range(num_layers)]
+        self.norms = [(norm(), norm()) for _ in range(num_layers)]
+        self.head = dense(hidden_size, params_size)
+        self.built = True
+
+    def call(self, x, condition=None, training=None):
+        row, column, channel = (ops.cast(table, self.compute_dtype) for table in self.places)
+        place = ops.reshape(row[:, None, None] + column[:, None] + channel, (self.event_size, self.hidden_size))
+        x = ops.reshape(x, (-1, self.event_size, 1))
+        h = self.embedding(ops.pad(x[:, :-1], [[0, 0], [1, 0], [0, 0]])) + place
+        h = h if condition is None else h + self._of_condition(condition)[:, None]
+        h = self.dropout[-1](h, training=training)
+        for layer in range(self.num_layers):
+            h = self._layer(layer, h, lambda q, k, v: self.attention(q, k, v), training)
+        return ops.reshape(self.head(h), (-1, *self.event_shape, self.params_size))
+
+    def _layer(self, layer, h, attend, training=None):
+        """h_layer of one or all positions; `attend(query, key, value)` is attention to what came before."""
+        drop, (first_norm, second_norm) = self.dropout[2 * layer : 2 * layer + 2], self.norms[layer]
+        a = attend(*ops.split(self.query_key_value[layer](h), 3, axis=-1))
+        h = first_norm(h + drop[0](self.join[layer](a), training=training))
+        return second_norm(h + drop[1](self.narrow[layer](self.widen[layer](h)), training=training))
+
+    def _of_condition(self, condition):
+        return self.condition_dense(ops.reshape(condition, (-1, math.prod(self.condition_shape))))
+
+    def initial_state(self, batch_size, condition=None):
+        row, column, channel = (ops.cast(table, self.compute_dtype) for table in self.places)
+        start = ops.zeros((batch_size, self.hidden_size), self.compute_dtype)
+        start = start if condition is None else self._of_condition(condition)
+        caches = [self.attention.initial_state(batch_size) for _ in range(self.num_layers)]
+        x_before = ops.zeros((batch_size, 1), self.compute_dtype)
+        return (start, row, column, channel), (ops.convert_to_tensor(0), start), (x_before, caches)
+
+    def start_row(self, i, weights, above, row):
+        return i * self.width, weights[0] + weights[1][i]
+
+    def see(self, column, channel, x, row):
+        return x[:, None], row[1]
+
+    def step_in_row(self, column, channel, weights, above, row):
+        (first, of_row), (x_before, caches) = above, row
+        t, caches = (first + column) * self.num_channels + channel, list(caches)
+        h = self.embedding(x_before) + of_row + (weights[2][column] + weights[3][channel])
+        for layer in range(self.num_layers):
+
+            def attend(query, key, value, layer=layer):
+                caches[layer] = self.attention.write(t, key, value, caches[layer])
+                return self.attention.read(t, query, caches[layer])
+
+            h = self._layer(layer, h, attend)
+        return self.head(h), (x_before, caches)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "event_shape": self.event_shape,
+            "params_size": self.params_size,
+            "hidden_size": self.hidden_size,
+            "num_layers": self.num_layers,
+            "num_heads": self.num_heads,
+            "feed_forward_size": self.feed_forward_size,
+            "block_length": self.block_length,
+            "memory_length": self.memory_length,
+            "dropout": self.dropout_rate,
+            "condition_shape": self.condition_shape,
+            "seed": self.seed,
+        }
