@@ -27,13 +27,11 @@ import sys
 import tempfile
 import time
 
-from benchmark_images import MODELS
+from benchmark_images import CONVOLUTIONS, MODELS
 
 PEERS = pathlib.Path(__file__).with_name("benchmark_peers.py")
 IMAGES = PEERS.with_name("benchmark_images.py")
 LIBRARIES = ("tfdgm", "tfdgm-exported", "nflows", "zuko", "flowjax", "tfp", "tfp-xla")
-#: Of these, the cost against the image's size is measured; in the others attention or groups grow otherwise.
-CONVOLUTIONS = ("PixelCNN", "GatedPixelCNN")
 SIZES = (16, 32, 64)
 MARKS = {"flows": "benchmark", "images": "benchmark_images"}
 TO_REACH = """\

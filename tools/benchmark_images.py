@@ -26,11 +26,19 @@ import time
 import numpy as np
 
 IMAGES, TRAIN_IMAGES, LEARNING_RATE = 16, 64, 1e-3
-#: Arguments that give each model about 0.6 M weights.
+#: Class and arguments, which give each model about 0.6 M weights.
 MODELS = {
-    "PixelCNN": {"filters": 192, "num_layers": 7, "head_filters": 128},
-    "GatedPixelCNN": {"filters": 56, "num_layers": 10, "head_filters": 96},
+    "PixelCNN": ("PixelCNN", {"filters": 192, "num_layers": 7, "head_filters": 128}),
+    "GatedPixelCNN": ("GatedPixelCNN", {"filters": 56, "num_layers": 10, "head_filters": 96}),
+    "PixelCNNPlusPlus": ("PixelCNNPlusPlus", {"levels": 2, "num_components": None, "filters": 32, "num_resnets": 2}),
+    "PixelSNAIL": ("PixelSNAIL", {"filters": 72, "num_blocks": 2}),
+    "ImageTransformer": ("ImageTransformer", {"hidden_size": 128, "num_layers": 4}),
+    "PixelRNN-row": ("PixelRNN", {"kind": "row", "filters": 56, "num_layers": 6}),
+    "PixelRNN-diagonal": ("PixelRNN", {"kind": "diagonal", "filters": 48, "num_layers": 7}),
+    "MultiscalePixelCNN": ("MultiscalePixelCNN", {"num_scales": 2, "filters": 44}),
 }
+#: Models of convolutions alone, whose cost a pixel does not depend on how many are done.
+CONVOLUTIONS = ("PixelCNN", "GatedPixelCNN", "PixelCNNPlusPlus")
 
 
 def median_ms(call, seconds, repeats=3):
@@ -59,7 +67,8 @@ def ours(args):
 
     import tfdgm
 
-    model = getattr(tfdgm.models, args.model)((args.size, args.size), **MODELS[args.model])
+    cls, arguments = MODELS[args.model]
+    model = getattr(tfdgm.models, cls)((args.size, args.size), **arguments)
     row = {"model": args.model, "weights": count(model.trainable_weights), "size": args.size}
     if args.train:
         model.compile(optimizer=keras.optimizers.Adam(LEARNING_RATE), jit_compile=args.xla)
@@ -89,6 +98,8 @@ def ours(args):
 
     row["exported_log_prob_ms"] = median_ms(lambda: signatures["log_prob"](x=given)["log_prob"].numpy(), args.seconds)
     row["exported_sample_ms"] = median_ms(lambda: signatures["sample"](seed=seed())["x"].numpy(), args.seconds)
+    if args.model not in CONVOLUTIONS:
+        return row
     network = model.distribution.network
     step = tf.function(network.step, autograph=False)  # XLA would compile it anew for each t.
     state, x_t, times = network.initial_state(IMAGES), tf.zeros(IMAGES), []
@@ -130,7 +141,7 @@ def torch_gated(args):
 
     torch.manual_seed(0)
     torch.set_num_threads(args.threads)
-    shape = MODELS["GatedPixelCNN"]
+    shape = MODELS["GatedPixelCNN"][1]
     filters, layers, head = shape["filters"], shape["num_layers"], shape["head_filters"]
 
     def gate(y):
