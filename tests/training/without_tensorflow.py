@@ -1,10 +1,13 @@
 """Runs under another backend of Keras (KERAS_BACKEND) as if neither TensorFlow nor what needs it were installed.
 
-    python without_tensorflow.py tfdgm ARGUMENTS          the command line
-    python without_tensorflow.py gradients IN.pkl OUT.pkl losses and gradients of networks: see test_any_backend.py
+python without_tensorflow.py tfdgm ARGUMENTS             the command line
+python without_tensorflow.py killed ARGUMENTS            the same, killed when the fourth epoch begins
+python without_tensorflow.py gradients IN.pkl OUT.pkl    losses and gradients of networks: see test_any_backend.py
 """
 
+import os
 import pickle
+import signal
 import sys
 
 
@@ -63,9 +66,16 @@ def gradients(cases):
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "tfdgm":
+    if sys.argv[1] in ("tfdgm", "killed"):
         from tfdgm.cli.main import main
 
+        if sys.argv[1] == "killed":
+            from tfdgm.training import Checkpoints
+
+            begin = Checkpoints.on_epoch_begin
+            Checkpoints.on_epoch_begin = lambda self, epoch, logs=None: (
+                os.kill(os.getpid(), signal.SIGKILL) if epoch == 3 else begin(self, epoch, logs)
+            )
         sys.exit(main(sys.argv[2:]))
     import keras
 

@@ -32,8 +32,8 @@ class Dropout(keras.layers.Layer):
     def call(self, x, training=False):
         if not training or not self.rate:
             return x
-        step = ops.convert_to_tensor(self.step)
-        self.step.assign(step + 1)
+        step = self.step + 1  # A tensor: under TensorFlow, `convert_to_tensor` leaves a variable one, to be read after `assign`.
+        self.step.assign(step)
         shape = ops.shape(x)
         # In a batch that is spread over replicas, elements are numbered through all of it.
         first = first_noise_row() * math.prod(shape[1:])
