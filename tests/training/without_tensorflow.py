@@ -5,21 +5,15 @@ python without_tensorflow.py killed ARGUMENTS            the same, killed when t
 python without_tensorflow.py gradients IN.pkl OUT.pkl    losses and gradients of networks: see test_any_backend.py
 """
 
+import importlib.machinery
 import os
 import pickle
 import signal
 import sys
 
-
-class _NotInstalled:
-    """Finds what is blocked before anything else does."""
-
-    def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in ("tensorflow", "tf_keras", "tensorflow_probability", "tensorflow_datasets"):
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
-
-
-sys.meta_path.insert(0, _NotInstalled())
+_find = importlib.machinery.PathFinder.find_spec
+_MISSING = ("tensorflow", "tf_keras", "tensorflow_probability", "tensorflow_datasets")
+importlib.machinery.PathFinder.find_spec = lambda name, *rest: None if name.split(".")[0] in _MISSING else _find(name, *rest)
 
 
 def gradients(cases):
