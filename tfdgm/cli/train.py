@@ -12,6 +12,10 @@ kill, the same command goes on from there. On SIGTERM the state is saved and the
 
 On several devices or machines: --strategy; the batch size is that of all together. See docs/distributed.md.
 
+Where Keras's backend is not TensorFlow (KERAS_BACKEND=jax or torch), which then need not be installed, image models are trained
+on that backend's device. DIR receives recipe.toml, record.json and weights.weights.h5; where TensorFlow is, `tfdgm export DIR`
+makes the rest of them.
+
 The loss is the mean negative log-likelihood in nats. A negative loss is no error: a density may exceed 1.
 
 Examples:
@@ -19,6 +23,7 @@ Examples:
   tfdgm train --model RealNVP --data rows.csv --epochs 50 --set model.num_layers=6 --set model.hidden_units=[128,128]
   tfdgm train maf_digits --set training.learning_rate=1e-3 --output runs/faster
   tfdgm train my/recipe.toml --restart
+  KERAS_BACKEND=jax tfdgm train my/recipe.toml --stop_after 500
 """
 
 import pathlib
@@ -70,6 +75,7 @@ flags.DEFINE_enum(
     "Of the networks; densities stay in float32: training.precision.",
     flag_values=FLAGS,
 )
+flags.DEFINE_float("stop_after", None, "Seconds of training, after which the state is saved as on SIGTERM.", flag_values=FLAGS)
 flags.DEFINE_bool("tensorboard", False, "Write logs for TensorBoard to DIR/tensorboard.", flag_values=FLAGS)
 flags.DEFINE_bool("restart", False, "Start over where there is a run already.", flag_values=FLAGS)
 
@@ -96,18 +102,31 @@ def run(arguments):
     recipe = _recipe(arguments, overrides)
     output = pathlib.Path(FLAGS.output or _default_output(arguments, recipe))
 
-    from tfdgm.cli.quiet import import_tensorflow
+    from tfdgm.cli.quiet import import_tensorflow, keras_backend
 
-    import_tensorflow()
+    options = {name: FLAGS[name].value for name in ("data_dir", "restart", "stop_after")}
+    backend = keras_backend()
+    if backend == "tensorflow":
+        import_tensorflow()
+        from tfdgm.zoo.training_run import train
+
+        options.update({name: FLAGS[name].value for name in ("strategy", "tensorboard")})
+    else:
+        from tfdgm.zoo.any_backend_run import train
+
+        if FLAGS.strategy not in ("auto", "default") or FLAGS.tensorboard:
+            raise UsageError(f"--strategy and --tensorboard need TensorFlow. Keras's backend is {backend}.")
     from tfdgm.training import Preempted
     from tfdgm.zoo import cards
-    from tfdgm.zoo.training_run import train
 
-    options = {name: FLAGS[name].value for name in ("data_dir", "restart", "strategy", "tensorboard")}
     try:
         card = train(recipe, output, report=_say, **options)
     except Preempted as when:
         _say(f"Asked to stop: the state {when} is saved in {output}. The same command goes on from there.")
+        return
+    if backend != "tensorflow":
+        _say(f"Best epoch: {card['best_epoch']} of {card['epochs']}, validation loss {card['best_loss']:.4f} nats.")
+        _say(f"Under TensorFlow, `tfdgm export {output}` tests it and makes the zoo entry.")
         return
     if card is None:  # A worker that does not write.
         return

@@ -1,10 +1,12 @@
 """`load` and `stream`: from a source, by name or path, to rows."""
 
+import dataclasses
 import os
+import pathlib
 
 import numpy as np
 
-from tfdgm.data import content, digits, files, named, splits, values
+from tfdgm.data import content, digits, files, named, packed, splits, values
 from tfdgm.data.data_error import DataError
 
 
@@ -46,17 +48,16 @@ def load(
       DataError: with one line on what was expected and what came.
     """
     _check_arguments(batch_size, valid_fraction, test_fraction, levels)
-    what = _read(_as_source(source), _folder(data_dir), condition, levels)
+    what = load_arrays(
+        source,
+        data_dir=data_dir,
+        condition=condition,
+        valid_fraction=valid_fraction,
+        test_fraction=test_fraction,
+        seed=seed,
+        levels=levels,
+    )
     parts = what.parts
-    if len(parts) == 1:
-        (part,) = parts.values()
-        parts = content.divide(part, valid_fraction=valid_fraction, test_fraction=test_fraction, seed=seed)
-    elif "valid" not in parts:
-        parts = content.divide(parts["train"], valid_fraction=valid_fraction, test_fraction=0.0, seed=seed)
-        parts["test"] = what.parts["test"]
-    elif "test" not in parts:
-        parts = content.divide(parts["train"], valid_fraction=0.0, test_fraction=test_fraction, seed=seed)
-        parts["valid"] = what.parts["valid"]
     dtype = "float32" if what.levels is None else "int32"
     train, valid, test = (
         splits.make_dataset(parts[key], dtype=dtype, batch_size=batch_size, shuffle=shuffle and key == "train", seed=seed)
@@ -77,6 +78,37 @@ def load(
         description=what.description,
         train_epochs=splits.make_epochs(parts["train"], dtype=dtype, batch_size=batch_size, seed=seed),
     )
+
+
+def load_arrays(source, *, data_dir=None, condition=None, valid_fraction=0.1, test_fraction=0.1, seed=0, levels=None):
+    """`load` without `tf.data`: a `Content` whose parts "train", "valid" and "test" hold arrays. Arguments as in `load`.
+
+    Files and "digits" need no TensorFlow; other named sets need none where `data_dir` holds what `pack` wrote.
+    """
+    _check_arguments(None, valid_fraction, test_fraction, levels)
+    what = _read(_as_source(source), _folder(data_dir), condition, levels)
+    parts = what.parts
+    if len(parts) == 1:
+        (part,) = parts.values()
+        parts = content.divide(part, valid_fraction=valid_fraction, test_fraction=test_fraction, seed=seed)
+    elif "valid" not in parts:
+        parts = content.divide(parts["train"], valid_fraction=valid_fraction, test_fraction=0.0, seed=seed)
+        parts["test"] = what.parts["test"]
+    elif "test" not in parts:
+        parts = content.divide(parts["train"], valid_fraction=0.0, test_fraction=test_fraction, seed=seed)
+        parts["valid"] = what.parts["valid"]
+    return dataclasses.replace(what, parts=parts)
+
+
+def pack(source, folder, *, data_dir=None, condition=None):
+    """Writes a named set to `<folder>/<source>.npz`; with data_dir=folder, `load` and `load_arrays` read it from there,
+    also where TensorFlow Datasets is not installed. `condition` as in `load`. Returns the path."""
+    source = _as_source(source)
+    if _is_file(source):
+        raise DataError(f"Expected the name of a data set; files are read as they are. Received: {source}.")
+    path = _packed(source, folder)
+    packed.write(path, _read(source, _folder(data_dir), condition, None), condition)
+    return path
 
 
 def stream(source, batch_size, data_dir=None, levels=None, split=None):
@@ -104,14 +136,21 @@ def _read(source, data_dir, condition, levels):
     if source == "digits":
         _only_label(source, condition)
         what = digits.read(condition)
+    elif data_dir is not None and _packed(source, data_dir).is_file():
+        what = packed.read(_packed(source, data_dir), condition)
     else:
         from tfdgm.data import tfds_sets
 
+        if not tfds_sets.are_to_be_had():
+            raise DataError(
+                f"{source} needs TensorFlow Datasets, which is not installed. Where it is, `python tools/pack_data.py {source} "
+                f"FOLDER` writes what is read without it, here as {_packed(source, data_dir or '<data_dir>')}."
+            )
         what = tfds_sets.read(source, data_dir, condition)
     if levels is not None and (what.levels is None or levels < what.levels):
         kind = "real-valued" if what.levels is None else f"integers 0..{what.levels - 1}"
         raise DataError(f"{source} is {kind}. Received: levels={levels}.")
-    return what if levels is None else content.Content(what.name, what.parts, levels, what.sha256, what.description)
+    return what if levels is None else dataclasses.replace(what, levels=levels)
 
 
 def _is_file(source):
@@ -126,7 +165,11 @@ def _is_file(source):
 def _is_tfds_name(source):
     from tfdgm.data import tfds_sets
 
-    return tfds_sets.exists(source)
+    return tfds_sets.are_to_be_had() and tfds_sets.exists(source)
+
+
+def _packed(source, folder):
+    return pathlib.Path(folder, f"{source.removeprefix('tfds:').replace(':', '-')}.npz")
 
 
 def _only_label(source, condition):

@@ -25,6 +25,15 @@ _VALID_ROWS = {"mnist": 10_000, "fashion_mnist": 10_000, "kmnist": 10_000}
 _SOURCE_HASH = "source.sha256"
 
 
+def are_to_be_had():
+    """Whether TensorFlow Datasets is installed."""
+    try:
+        import tensorflow_datasets  # noqa: F401
+    except ImportError:
+        return False
+    return True
+
+
 def exists(name):
     """Whether TensorFlow Datasets has an official builder of this name."""
     return name.split("/")[0].split(":")[0] in _official_names()

@@ -32,14 +32,14 @@ class Dropout(keras.layers.Layer):
     def call(self, x, training=False):
         if not training or not self.rate:
             return x
-        step = ops.convert_to_tensor(self.step)
-        self.step.assign(step + 1)
+        step = self.step + 1  # A tensor: under TensorFlow, `convert_to_tensor` leaves a variable one, to be read after `assign`.
+        self.step.assign(step)
         shape = ops.shape(x)
         # In a batch that is spread over replicas, elements are numbered through all of it.
         first = first_noise_row() * math.prod(shape[1:])
         bits = ops.cast(ops.reshape(ops.arange(math.prod(shape), dtype="int32") + first, shape), "uint32")
         for seed in (self.seed, step):
-            bits = _mix(bits + ops.cast(seed, "uint32"))
+            bits = _mix(_low(bits + ops.cast(seed, "uint32")))
         keep = ops.cast(ops.right_shift(bits, 8), "float32") >= self.rate * 2.0**24
         return x * ops.cast(keep, x.dtype) / (1 - self.rate)
 
@@ -50,5 +50,10 @@ class Dropout(keras.layers.Layer):
 def _mix(bits):
     """murmur3's 32-bit finalizer (Appleby): every input bit moves every output bit."""
     for shift, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35)):
-        bits = ops.bitwise_xor(bits, ops.right_shift(bits, shift)) * ops.convert_to_tensor(factor, "uint32")
+        bits = _low(ops.bitwise_xor(bits, ops.right_shift(bits, shift)) * ops.convert_to_tensor(factor, "uint32"))
     return ops.bitwise_xor(bits, ops.right_shift(bits, 16))
+
+
+def _low(bits):
+    """The low 32 bits. Under PyTorch, Keras's uint32 is an int64 (3.15)."""
+    return bits if keras.backend.backend() != "torch" else ops.bitwise_and(bits, ops.convert_to_tensor(0xFFFFFFFF, "uint32"))

@@ -1,16 +1,26 @@
 """What happens between a gradient and a weight, and around a training: strategies, checkpoints and pictures."""
 
+import importlib
+
 from tfdgm.training import pictures
+from tfdgm.training.autoregressive_trainer import AutoregressiveTrainer
+from tfdgm.training.batches import Batches
 from tfdgm.training.checkpoints import CheckpointError, Checkpoints, Preempted
 from tfdgm.training.cluster import ClusterError, cluster_from_environment
 from tfdgm.training.data_wait import DataWait
-from tfdgm.training.guarded_update import StopOnNonFinite, guarded_update
 from tfdgm.training.mixed_precision import computing_in
-from tfdgm.training.replicas import num_replicas, replica_id, total
-from tfdgm.training.strategies import STRATEGIES, StrategyError, is_chief, make_strategy
+
+# Lazy, because they need TensorFlow, which a training under another backend does without.
+_LAZY = {
+    "guarded_update": ("StopOnNonFinite", "guarded_update"),
+    "replicas": ("num_replicas", "replica_id", "total"),
+    "strategies": ("STRATEGIES", "StrategyError", "is_chief", "make_strategy"),
+}
 
 __all__ = [
     "STRATEGIES",
+    "AutoregressiveTrainer",
+    "Batches",
     "CheckpointError",
     "Checkpoints",
     "ClusterError",
@@ -28,3 +38,13 @@ __all__ = [
     "replica_id",
     "total",
 ]
+
+
+def __getattr__(name):
+    for module, names in _LAZY.items():
+        if name in names:
+            module = importlib.import_module(f"tfdgm.training.{module}")
+            # All of them, for the import has set the module `guarded_update` in the function's place.
+            globals().update({each: getattr(module, each) for each in names})
+            return globals()[name]
+    raise AttributeError(f"module 'tfdgm.training' has no attribute {name!r}")

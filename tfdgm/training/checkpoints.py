@@ -1,3 +1,4 @@
+import contextlib
 import json
 import os
 import pathlib
@@ -60,7 +61,8 @@ class Checkpoints(keras.callbacks.Callback):
         state = self.folder / "state.npz"
         if not state.exists():
             return False
-        with model.distribute_strategy.scope():
+        strategy = getattr(model, "distribute_strategy", None)  # Of TensorFlow.
+        with strategy.scope() if strategy else contextlib.nullcontext():
             model.optimizer.build(model.trainable_variables)
         variables = _variables(model)
         meta, values = _read(state)

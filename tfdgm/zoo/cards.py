@@ -51,7 +51,7 @@ def text(card):
         ("  split", f"{data['train']:,} train, {data['validation']:,} validation, {data['test']:,} test rows"),
         ("  sha256", data["sha256"]),
         ("training", f"{run['epochs']} epochs, the best is {run['best_epoch']}; {run['hours']:.2f} hours; seed {run['seed']}"),
-        ("  on", f"{card['machine']['cpu']}, {card['machine']['cores']} cores{_accelerators(card)}"),
+        ("  on", f"{card['machine']['cpu']}, {card['machine']['cores']} cores{_accelerators(card)}{_backend(run)}"),
         ("  with", ", ".join(f"{name} {version}" for name, version in card["versions"].items())),
         ("  date", card["date"]),
         ("NLL", f"in nats, mean ± standard error over rows; {bound}"),
@@ -65,6 +65,11 @@ def text(card):
     lines.append(("again", card["command"]))
     width = max(len(name) for name, _ in lines) + 2
     return "\n".join([card["name"], "=" * len(card["name"]), *[f"{name.ljust(width)}{value}" for name, value in lines]])
+
+
+def _backend(run):
+    backend = run.get("backend", "tensorflow")  # Older cards do not say.
+    return "" if backend == "tensorflow" else f", by Keras's {backend} backend"
 
 
 def _accelerators(card):

@@ -18,6 +18,11 @@ def load(name_or_path):
     if not path.exists():
         unknown = unknown_name("zoo entry", name_or_path, entries.names())
         raise entries.ZooError(f"There is no folder {str(name_or_path)!r}. {unknown}")
-    if (path / "checkpoints").is_dir() and not any(p.name.isdigit() for p in path.iterdir()):
+    exported = path.is_dir() and any(p.name.isdigit() for p in path.iterdir())
+    if (path / "record.json").is_file() and not exported:
+        raise entries.ZooError(
+            f"The run in {path} was trained without TensorFlow: `tfdgm export {path}` makes a SavedModel of it."
+        )
+    if (path / "checkpoints").is_dir() and not exported:
         raise entries.ZooError(f"The run in {path} is not finished: `tfdgm train {path}` goes on with it.")
     return serving.load(path)

@@ -1,0 +1,37 @@
+"""A named set as one .npz, to be read where TensorFlow Datasets is not installed."""
+
+import json
+import zipfile
+
+import numpy as np
+
+from tfdgm.data.content import Content, Part
+from tfdgm.data.data_error import DataError
+
+
+def write(path, what, condition):
+    """Writes a `Content`, read with this `condition`."""
+    meta = {"name": what.name, "levels": what.levels, "sha256": what.sha256, "description": what.description}
+    arrays = {}
+    for split, part in what.parts.items():
+        arrays[split] = part.x[part.rows]
+        if part.condition is not None:
+            arrays[f"{split}.condition"] = part.condition[part.rows]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.savez_compressed(path, meta=json.dumps({**meta, "condition": condition}), **arrays)
+
+
+def read(path, condition):
+    """The `Content` that was written, with its condition or without."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            meta = json.loads(str(file["meta"]))
+            arrays = {name: file[name] for name in file.files if name != "meta"}
+    except (ValueError, KeyError, EOFError, OSError, zipfile.BadZipFile) as error:
+        raise DataError(f"{path} is damaged, or not written by tools/pack_data.py: {error}") from None
+    there = meta.pop("condition")
+    if condition not in (None, there):
+        raise DataError(f"{path} was packed {f'with condition={there!r}' if there else 'without one'}. Received: {condition!r}.")
+    splits = [name for name in arrays if not name.endswith(".condition")]
+    parts = {split: Part(arrays[split], None if condition is None else arrays[f"{split}.condition"]) for split in splits}
+    return Content(parts=parts, **meta)

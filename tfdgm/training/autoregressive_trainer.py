@@ -1,0 +1,61 @@
+import keras
+from keras import ops
+
+from tfdgm.training.mixed_precision import computing_in
+
+
+class AutoregressiveTrainer(keras.Model):
+    """An autoregressive network and a family as a Keras model that trains under any backend of Keras.
+
+        loss = - sum_i w_i log p(x_i | c_i) / sum_i w_i,  log p(x) = sum_t log p(x_t | x_<t), nats
+
+    as `distributions.Autoregressive` computes it under TensorFlow. Batches are dicts: "x" [n, *event_shape], levels as numbers
+    of any type; "weight" [n], 0 for rows that only fill up a batch (JAX compiles anew for every size), else 1; and "condition"
+    [n, *condition_shape] for networks that take one.
+
+    Args:
+      network: an `AutoregressiveNetwork`.
+      family: a `Family` with levels.
+      precision: policy of the network's layers in training steps, as in `training.computing_in`, or None.
+    """
+
+    def __init__(self, network, family, *, precision=None):
+        super().__init__(dtype=network.variable_dtype)
+        self.network, self.family, self.precision = network, family, precision
+        self._nll = keras.metrics.Mean(name="loss")
+        self.built = True
+
+    def compile(self, optimizer, **kwargs):
+        """Keras's `compile`; the loss is built in."""
+        optimizer = keras.optimizers.get(optimizer)
+        if self.precision == "mixed_float16":
+            optimizer = keras.optimizers.LossScaleOptimizer(optimizer)  # Or small gradients become 0.
+        super().compile(optimizer=optimizer, **kwargs)
+
+    def adapt(self, x):
+        """Sets the output biases from rows x, as `distributions.Autoregressive.adapt`; before the first step."""
+        params = self.family.marginal_params(ops.cast(x, self.compute_dtype))
+        if params is not None:
+            self.network.start_at(params)
+
+    def call(self, inputs, training=False):
+        """log p(x) [n] of a batch."""
+        x = ops.cast(inputs["x"], self.compute_dtype)
+        with computing_in(self.network, self.precision if training else None):
+            params = self.network(x / (self.family.levels - 1), condition=inputs.get("condition"), training=training)
+        log_prob = self.family.log_prob(ops.cast(params, x.dtype), x)
+        return ops.sum(ops.reshape(log_prob, (-1, self.network.event_size)), axis=-1)
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        """The mean over a batch, by which Keras's training steps go."""
+        weight = ops.cast(x["weight"], y_pred.dtype)
+        return -ops.sum(weight * y_pred) / ops.sum(weight)
+
+    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+        """{"loss": the mean over all rows so far}."""
+        self._nll.update_state(-y_pred, sample_weight=x["weight"])
+        return {"loss": self._nll.result()}
+
+    @property
+    def metrics(self):
+        return [self._nll]
