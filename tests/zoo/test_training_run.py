@@ -163,7 +163,7 @@ class TestBuilding:
     @pytest.mark.parametrize(
         "arguments,message",
         [
-            ({"class": "MAFF"}, "no model 'MAFF'. Did you mean 'MAF'.*Known: .*GaussianMixture, IAF, MADE, MAF"),
+            ({"class": "MAFF"}, "no model 'MAFF'. Did you mean 'MAF'.*Known: .*GaussianMixture, IAF, .*MADE, MAF"),
             ({"class": "DensityModel"}, "no model 'DensityModel'"),
             ({"class": "MAF", "num_layer": 3}, "no argument of MAF 'num_layer'. Did you mean 'num_layers'"),
             ({"class": "MAF", "hidden_units": "many"}, "MAF could not be built"),
