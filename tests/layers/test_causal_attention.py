@@ -1,8 +1,10 @@
+import contextlib
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfdgm.layers import CausalAttention
+from tfdgm.layers import CausalAttention, exporting, update_slice
 
 LENGTH = 11
 CONFIGS = {
@@ -113,6 +115,25 @@ class TestStep:
         layer = make(name)
         given = inputs(layer)
         np.testing.assert_allclose(by_steps(layer, *given), layer(*given), rtol=1e-12, atol=1e-12)
+
+    @pytest.mark.parametrize("mode", ["graph", "xla", "exporting"])
+    @pytest.mark.parametrize("name", ["strict", "local"])
+    def test_equals_call_in_a_compiled_loop(self, name, mode, monkeypatch):
+        monkeypatch.setattr("tfdgm.layers.causal_attention._QUERIES", 4)
+        layer = make(name)
+        query, key, value = inputs(layer)
+
+        def run():
+            def body(t, cache, y):
+                cache = layer.write(t, key[:, t], value[:, t], cache)
+                return t + 1, cache, update_slice(y, [0, t, 0], layer.read(t, query[:, t], cache)[:, None])
+
+            start = tf.constant(0), layer.initial_state(2), tf.zeros_like(value)
+            return tf.while_loop(lambda t, *_: t < LENGTH, body, start, maximum_iterations=LENGTH)[-1]
+
+        with exporting() if mode == "exporting" else contextlib.nullcontext():
+            y = tf.function(run, jit_compile=mode == "xla", autograph=False)()
+        np.testing.assert_allclose(y, layer(query, key, value), rtol=1e-12, atol=1e-12)
 
     def test_a_strict_read_needs_earlier_positions_alone(self):
         for name in ("strict", "local, strict, two heads"):

@@ -12,14 +12,11 @@ class TestPixelSNAIL(ImageNetworkContract):
     configs = {
         "plain": {},
         "two layers": {"num_layers": 2, "num_blocks": 1},
-        "condition": {"condition_shape": (3,), "event_shape": (3, 2)},
-        "condition of two axes": {"condition_shape": (2, 2), "event_shape": (2, 3)},
-        "one channel": {"event_shape": (3, 4, 1)},
+        "condition": {"condition_shape": (3,), "event_shape": (3, 2), "num_blocks": 1},
         "three channels": {"event_shape": (3, 2, 3), "filters": 12, "num_blocks": 1},
         "three channels, condition": {"event_shape": (2, 2, 3), "condition_shape": (3,), "filters": 12, "num_blocks": 1},
-        "one row": {"event_shape": (1, 4)},
-        "one column": {"event_shape": (4, 1)},
-        "one pixel": {"event_shape": (1, 1), "condition_shape": (2,)},
+        "one column": {"event_shape": (4, 1, 1)},
+        "one pixel": {"event_shape": (1, 1), "condition_shape": (2, 2)},
     }
     generated_configs = ("condition", "three channels, condition")
 

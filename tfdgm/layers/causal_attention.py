@@ -101,7 +101,7 @@ class CausalAttention(keras.layers.Layer):
         return ops.reshape(y, (-1, heads * self.value_size))
 
     def _attend_to_prefix(self, t, query, cache):
-        """Attends to the cache up to the end of t's block: less to read than all of it (XLA: a fourth of the time)."""
+        """Attends to the cache up to the end of t's block, which saves XLA much; without it, slices cost what they save."""
 
         def up_to(end):
             seen = [u if end == self.length else u[:, :, :end] for u in cache]
