@@ -7,6 +7,7 @@ from tfdgm.models.iaf import IAF
 from tfdgm.models.made import MADE
 from tfdgm.models.maf import MAF
 from tfdgm.models.pixelcnn import PixelCNN
+from tfdgm.models.pixelcnn_plus_plus import PixelCNNPlusPlus
 from tfdgm.models.realnvp import RealNVP
 
-__all__ = ["IAF", "MADE", "MAF", "DensityModel", "GatedPixelCNN", "GaussianMixture", "PixelCNN", "RealNVP"]
+__all__ = ["IAF", "MADE", "MAF", "DensityModel", "GatedPixelCNN", "GaussianMixture", "PixelCNN", "PixelCNNPlusPlus", "RealNVP"]

@@ -1,0 +1,414 @@
+import functools
+import math
+
+import keras
+from keras import ops
+
+from tfdgm.layers import Dropout, DownRightConv2D, ShiftedConv2DTranspose, VerticalConv2D, update_slice
+from tfdgm.networks.colour_coupling import ColourCoupling
+from tfdgm.networks.image_network import ImageNetwork
+
+
+class PixelCNNPlusPlus(ImageNetwork):
+    """Two streams of gated residual blocks, down to coarser images and up again: PixelCNN++, Salimans et al. 2017,
+    arXiv:1701.05517, section 2 and figure 2, with layers as in the authors' code; generated from as in Ramachandran et al. 2017,
+    arXiv:1704.06001.
+
+    Stream u sees the rows above a pixel, stream ul also the pixels to its left, and u through 1 x 1 convolutions. With convolutions
+    over 2 x 3 (u: the pixel's row and the one above) or 2 x 2 pixels (ul), and g(x) = elu([x, -x]), a block is
+
+        x + a * sigmoid(b),  [a, b] = conv(dropout(g(conv(g(x)) + nin(g(u)) + nin(g(skip))))) + W c
+
+    nin(g(u)) in stream ul only, nin(g(skip)) on the way up only. Level l holds the image at 1 / 2^l of its height and width:
+    num_resnets blocks on the way down, then a convolution of stride 2; on the way up as many, and one more but on the coarsest level,
+    each with its mirror image as the skip, and between levels a transposed convolution of stride 2. params = nin(elu(ul)).
+
+    With `levels` and more than one channel the network has one mixture a pixel, over its colours together, and gives the
+    parameters of each colour given those before it: see `ColourCoupling`.
+
+    The paper's network for CIFAR-10 is event_shape=(32, 32, 3), levels=256, params_size=30, filters=160, num_resnets=5,
+    num_downsamplings=2, dropout=0.5.
+
+    Where we differ: no weight normalization and no initialisation from data, but second convolutions start at a tenth of the usual
+    scale as there; no second bias where a nin meets a convolution; the first layer of ul has no tap that is there twice. See
+    `count_params` in the tests: 53,659,080 weights in the authors' code for CIFAR-10, 53,600,000 here.
+
+    Shapes: x [n, *event_shape], condition [n, *condition_shape] -> params [n, *event_shape, params_size].
+
+    Args:
+      event_shape: (height, width) or (height, width, channels); height and width are multiples of 2^num_downsamplings.
+      params_size: parameters per sub-pixel.
+      levels: L, where params are those of `families.DiscretizedLogisticMixture`; needed for more than one channel.
+      filters: width of u and ul.
+      num_resnets: blocks on a level, in each direction.
+      num_downsamplings: how often height and width are halved.
+      dropout: rate within the blocks, in training only.
+      condition_shape: shape of the condition c, or None.
+      seed: of dropout.
+    """
+
+    def __init__(
+        self,
+        event_shape,
+        *,
+        params_size=1,
+        levels=None,
+        filters=32,
+        num_resnets=1,
+        num_downsamplings=2,
+        dropout=0.5,
+        condition_shape=None,
+        seed=0,
+        **kwargs,
+    ):
+        super().__init__(event_shape, params_size, condition_shape, **kwargs)
+        self.levels, self.filters, self.num_resnets, self.num_downsamplings = levels, filters, num_resnets, num_downsamplings
+        self.dropout_rate, self.seed = dropout, seed
+        channels, policy = self.num_channels, self.dtype_policy
+        if filters < 1 or num_resnets < 1 or num_downsamplings < 0:
+            raise ValueError(
+                "Expected 1 or more `filters` and `num_resnets`, and 0 or more `num_downsamplings`. "
+                f"Received: filters={filters}, num_resnets={num_resnets}, num_downsamplings={num_downsamplings}"
+            )
+        if self.height % 2**num_downsamplings or self.width % 2**num_downsamplings:
+            raise ValueError(
+                f"Height and width must be multiples of 2^num_downsamplings={2**num_downsamplings}. "
+                f"Received: event_shape={self.event_shape}"
+            )
+        self.coupling = None
+        if channels > 1:
+            if levels is None or params_size % 3:
+                raise ValueError(
+                    f"The {channels} channels are joined by a mixture of discretized logistics: `levels` and a `params_size` of "
+                    f"3 a component must be given. Received: levels={levels}, params_size={params_size}"
+                )
+            self.coupling = ColourCoupling(levels, params_size // 3, channels)
+        # One more channel, of ones, tells the image from what lies around it.
+        self.first_u = VerticalConv2D(channels + 1, filters, 3, dtype=policy)
+        self.first_above = VerticalConv2D(channels + 1, filters, 3, mask_type="A", dtype=policy)
+        self.first_left = _dense(channels + 1, filters, policy)
+        shape = num_resnets, num_downsamplings
+        size = None if condition_shape is None else math.prod(self.condition_shape)
+        shared = {"dropout": dropout, "condition_size": size, "dtype": policy}
+        vertical = functools.partial(VerticalConv2D, kernel_size=3)
+        self.u = _Stream(vertical, 3, filters, *shape, is_linked=False, seed=seed, **shared)
+        self.ul = _Stream(DownRightConv2D, 2, filters, *shape, is_linked=True, seed=seed + 1000, **shared)
+        self.head = _dense(filters, params_size if self.coupling is None else self.coupling.size, policy, use_bias=True)
+        self.built = True
+
+    def call(self, x, condition=None, training=None):
+        x = self._as_image(x)
+        padded = ops.concatenate([x, ops.ones_like(x[..., :1])], axis=-1)
+        above = ops.pad(padded[:, :-1], [[0, 0], [1, 0], [0, 0], [0, 0]])
+        left = ops.pad(padded[:, :, :-1], [[0, 0], [0, 0], [1, 0], [0, 0]])
+        condition, links = self._flat(condition), {}
+
+        def run(stream, y):
+            def block(level, k, y, skip=None):
+                layer = stream.blocks[level][k]
+                term = layer.of_condition(condition)
+                term = 0.0 if term is None else term[:, None, None]
+                link = links.get((level, k))
+                links[level, k] = y = layer.apply(
+                    y, layer.conv_1, lambda y: layer.conv_2(y) + term, link=link, skip=skip, training=training
+                )
+                return y
+
+            def coarser(level, y):
+                return stream.up[level](stream.run(level + 1, stream.down[level](y), block, coarser))
+
+            return stream.run(0, y, block, coarser)
+
+        run(self.u, self.first_u(above))
+        features = self.head(ops.elu(run(self.ul, self.first_above(padded) + self.first_left(left))))
+        return self._as_params(features if self.coupling is None else self.coupling(features, x))
+
+    def _flat(self, condition):
+        return None if self.condition_shape is None else ops.reshape(condition, (-1, math.prod(self.condition_shape)))
+
+    # Generating. Row i computes stream u, and with pixel (i, j) stream ul, on level l only where 2^l divides i (and j): the level of
+    # a row or pixel below is the last of these. Rows of features are kept as [width, n, filters].
+
+    def initial_state(self, batch_size, condition=None):
+        n, condition = batch_size, self._flat(condition)
+        weights_u, rows = self.u.initial_state(n, self.width, condition)
+        weights_ul, above, row = self.ul.initial_state(n, self.width, condition)
+        first_u, rows_first = self.first_u.initial_state(n, self.width)
+        weights = {"u": weights_u, "ul": weights_ul, "first_u": first_u}
+        weights["first_above"] = self.first_above.initial_state(n, self.width)  # One row above, of which nothing is kept.
+
+        def zeros(*shape):
+            return ops.zeros(shape, self.compute_dtype)
+
+        widths = [self.width // 2**level for level in range(self.num_downsamplings)]
+        above = {
+            "i": ops.convert_to_tensor(0),
+            "u": rows,
+            "first_u": rows_first,
+            "from_coarser": [zeros(n, 1, width, self.filters) for width in widths],  # Of the second of two rows.
+            "first_ul": zeros(self.width, n, self.filters),
+            "ul": above,
+        }
+        x = ops.concatenate([zeros(self.width, n, self.num_channels), zeros(self.width, n, 1) + 1], axis=-1)
+        pixel = zeros(n, self.params_size) if self.coupling is None else self.coupling.start(zeros(n, self.coupling.size))
+        row = {
+            "x": ops.pad(x, [[1, 0], [0, 0], [0, 0]]),
+            "ul": row,
+            "from_coarser": [zeros(2, width, n, self.filters) for width in widths],  # Of both rows.
+            "pixel": pixel,
+        }
+        return weights, above, row
+
+    def start_row(self, i, weights, above, row):
+        branches = [functools.partial(self._start_row, m, i, weights, above, row) for m in range(self.num_downsamplings + 1)]
+        return ops.switch(self._level(i), branches) if self.num_downsamplings else branches[0]()
+
+    def _level(self, i):
+        """How many times 2 divides i, at most num_downsamplings."""
+        return sum((ops.cast(ops.equal(i % 2**m, 0), "int32") for m in range(1, self.num_downsamplings + 1)), 0)
+
+    def _start_row(self, row_level, i, weights, above, row):
+        states, from_coarser = [list(level) for level in above["u"]], list(above["from_coarser"])
+        above_ul = [list(level) for level in above["ul"]]
+        x = ops.transpose(row["x"][1:], (1, 0, 2))[:, None] * ops.cast(i > 0, self.compute_dtype)
+        first_ul, _ = self.first_above.step(x, *weights["first_above"])
+
+        def convolve(level, at, y):
+            layer = self.u.convolutions[level][at]
+            y, states[level][at] = layer.step(y, weights["u"][level][at], states[level][at])
+            return y
+
+        def block(level, k, y, skip=None):
+            convs = (functools.partial(convolve, level, 2 * k + at) for at in range(2))
+            y = self.u.blocks[level][k].apply(y, *convs, skip=skip)
+            layer = self.ul.blocks[level][k]
+            for at, offset in ((2 * k, layer.of_link(_by_column(y))), (2 * k + 1, 0.0)):
+                conv = self.ul.convolutions[level][at]
+                above_ul[level][at] = conv.start_row(weights["ul"][level][at], row["ul"][level][at], offset)
+            return y
+
+        def coarser(level, y):
+            if level == row_level:
+                states[level][-1] = self.u.down[level].keep(y, states[level][-1])
+                return from_coarser[level]
+            y = self.u.run(level + 1, convolve(level, -1, y), block, coarser)
+            above_ul[level][-1] = self.ul.down[level].start_row(weights["ul"][level][-1], row["ul"][level][-1])
+            y = self.u.up[level](y)
+            from_coarser[level] = y[:, 1:]
+            return y[:, :1]
+
+        y, first_u = self.first_u.step(x, weights["first_u"], above["first_u"])
+        self.u.run(0, y, block, coarser)
+        return {
+            "i": i,
+            "u": states,
+            "first_u": first_u,
+            "from_coarser": from_coarser,
+            "first_ul": _by_column(first_ul),
+            "ul": above_ul,
+        }
+
+    def see(self, column, channel, x, row):
+        row = {**row, "x": update_slice(row["x"], [column + 1, 0, channel], x[None, :, None])}
+        return row if self.coupling is None else {**row, "pixel": self.coupling.see(channel, x, row["pixel"])}
+
+    def step_in_row(self, column, channel, weights, above, row):
+        branches = [functools.partial(self._start_pixel, m, column, weights, above, row) for m in range(self.num_downsamplings + 1)]
+
+        def start():
+            level = ops.minimum(self._level(column), self._level(above["i"]))
+            return ops.switch(level, branches) if self.num_downsamplings else branches[0]()
+
+        row = start() if self.num_channels == 1 else ops.cond(ops.equal(channel, 0), start, lambda: row)
+        return self._of_channel(channel, row), row
+
+    def _of_channel(self, channel, row):
+        return row["pixel"] if self.coupling is None else self.coupling.of_channel(channel, row["pixel"])
+
+    def _start_pixel(self, pixel_level, j, weights, above, row):
+        """`row` with all that the pixel's colours share: the network runs once a pixel."""
+        states, from_coarser = [list(level) for level in row["ul"]], list(row["from_coarser"])
+
+        def convolve(level, at, y):
+            layer, w, a = self.ul.convolutions[level][at], weights["ul"][level][at], above["ul"][level][at]
+            y, states[level][at] = layer.step(j // 2**level, y, w, a, states[level][at])
+            return y
+
+        def block(level, k, y, skip=None):
+            convs = (functools.partial(convolve, level, 2 * k + at) for at in range(2))
+            return self.ul.blocks[level][k].apply(y, *convs, skip=skip)
+
+        def coarser(level, y):
+            column = j // 2**level
+            if level == pixel_level:
+                states[level][-1] = self.ul.down[level].write(column, y, states[level][-1])
+                return from_coarser[level][above["i"] // 2**level % 2, column]
+            y = self.ul.run(level + 1, convolve(level, -1, y), block, coarser)
+            y = ops.transpose(self.ul.up[level](y[:, None, None]), (1, 2, 0, 3))  # Two rows of two pixels.
+            from_coarser[level] = update_slice(from_coarser[level], [0, column, 0, 0], y)
+            return y[0, 0]
+
+        y = above["first_ul"][j] + self.first_left(row["x"][j])
+        features = self.head(ops.elu(self.ul.run(0, y, block, coarser)))
+        pixel = features if self.coupling is None else self.coupling.start(features)
+        return {**row, "ul": states, "from_coarser": from_coarser, "pixel": pixel}
+
+    def _loop(self, one_pixel, weights, made, above, row):
+        # Rows, and pixels of a row, go in blocks as long as it takes for levels to repeat. A block is unrolled, which tells the level
+        # of each while the loop is built: asking at each pixel would cost far more.
+        def level_in(block, p):
+            return ((p | block) & -(p | block)).bit_length() - 1
+
+        def one_row(level, i, made, above, row):
+            above, block = self._start_row(level, i, weights, above, row), 2**level
+
+            def step_in_row(pixel_level, j, channel, row):
+                row = self._start_pixel(pixel_level, j, weights, above, row) if channel == 0 else row
+                return self._of_channel(channel, row), row
+
+            def pixels(b, *carry):
+                for p in range(block):
+                    carry = one_pixel(functools.partial(step_in_row, level_in(block, p)), i, b * block + p, *carry)
+                return b + 1, *carry
+
+            blocks = self.width // block
+            loop = ops.convert_to_tensor(0), made, row
+            _, made, row = ops.while_loop(lambda b, *_: b < blocks, pixels, loop)
+            return made, above, row
+
+        def rows(b, *carry):
+            block = 2**self.num_downsamplings
+            for p in range(block):
+                carry = one_row(level_in(block, p), b * block + p, *carry)
+            return b + 1, *carry
+
+        blocks = self.height // 2**self.num_downsamplings
+        loop = ops.convert_to_tensor(0), made, above, row
+        _, made, _, _ = ops.while_loop(lambda b, *_: b < blocks, rows, loop, maximum_iterations=blocks)
+        return made
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "event_shape": self.event_shape,
+            "params_size": self.params_size,
+            "levels": self.levels,
+            "filters": self.filters,
+            "num_resnets": self.num_resnets,
+            "num_downsamplings": self.num_downsamplings,
+            "dropout": self.dropout_rate,
+            "condition_shape": self.condition_shape,
+            "seed": self.seed,
+        }
+
+
+class _Stream(keras.layers.Layer):
+    """One stream's layers, and the order in which they run: down through the levels and up again."""
+
+    def __init__(
+        self, conv, kernel_width, filters, num_resnets, num_downsamplings, *, is_linked, dropout, condition_size, seed, **kwargs
+    ):
+        super().__init__(**kwargs)
+        self.num_resnets, self.num_downsamplings = num_resnets, num_downsamplings
+        policy = self.dtype_policy
+        self.blocks, self.down, self.up = [], [], []
+        for level in range(num_downsamplings + 1):
+            count = 2 * num_resnets + (level < num_downsamplings)
+            self.blocks.append(
+                [
+                    _GatedResnet(
+                        conv,
+                        filters,
+                        is_linked=is_linked,
+                        has_skip=k >= num_resnets,
+                        dropout=dropout,
+                        condition_size=condition_size,
+                        seed=seed + 100 * level + k,
+                        dtype=policy,
+                    )
+                    for k in range(count)
+                ]
+            )
+            if level < num_downsamplings:
+                self.down.append(conv(filters, filters, strides=2, dtype=policy))
+                self.up.append(ShiftedConv2DTranspose(filters, filters, kernel_width, dtype=policy))
+        self.built = True
+
+    @property
+    def convolutions(self):
+        """[level][2 k, 2 k + 1]: those of block k; [level][-1]: the one that leads to the next level."""
+        convolutions = [[conv for block in level for conv in (block.conv_1, block.conv_2)] for level in self.blocks]
+        return [[*level, *self.down[at : at + 1]] for at, level in enumerate(convolutions)]
+
+    def run(self, level, y, block, coarser):
+        """From `level` down and up to it again, where `block(level, k, y, skip=None)` evaluates the level's k-th block, and
+        `coarser(level, y)` all that lies below it."""
+        skips = [y]
+        for k in range(self.num_resnets):
+            skips.append(block(level, k, skips[-1]))
+        y = coarser(level, skips[-1]) if level < self.num_downsamplings else skips.pop()
+        for k in range(self.num_resnets, self.num_resnets + len(skips)):
+            y = block(level, k, y, skip=skips.pop())
+        return y
+
+    def initial_state(self, batch_size, width, condition):
+        """The parts of the convolutions' `initial_state`, each [level][convolution]; the condition's terms join the biases."""
+        levels = []
+        for level, convolutions in enumerate(self.convolutions):
+            states = [list(conv.initial_state(batch_size, width // 2**level)) for conv in convolutions]
+            for block, state in zip(self.blocks[level], states[1::2], strict=False):
+                term = block.of_condition(condition)
+                if term is not None:
+                    *kernels, bias = state[0]
+                    # For rows [n, 1, width, features], and for [width, n, features].
+                    state[0] = (*kernels, bias + (term[:, None, None] if len(kernels) == 1 else term))
+            levels.append(zip(*states, strict=True))
+        return [list(part) for part in zip(*([list(part) for part in level] for level in levels), strict=True)]
+
+
+class _GatedResnet(keras.layers.Layer):
+    """A gated residual block, given the evaluation of its two convolutions: of an image, a row or a pixel."""
+
+    def __init__(self, conv, filters, *, is_linked, has_skip, dropout, condition_size, seed, **kwargs):
+        super().__init__(**kwargs)
+        policy = self.dtype_policy
+        # A tenth of the usual deviation, as in the authors' code: blocks start close to the identity.
+        small = keras.initializers.VarianceScaling(0.01, mode="fan_avg", distribution="uniform", seed=seed)
+        self.conv_1 = conv(2 * filters, filters, dtype=policy)
+        self.conv_2 = conv(2 * filters, 2 * filters, kernel_initializer=small, dtype=policy)
+        self.link = _dense(2 * filters, filters, policy) if is_linked else None
+        self.skip = _dense(2 * filters, filters, policy) if has_skip else None
+        self.condition = _dense(condition_size, 2 * filters, policy) if condition_size else None
+        self.dropout = Dropout(dropout, seed=seed, dtype=policy)
+        self.built = True
+
+    def apply(self, y, conv_1, conv_2, *, link=None, skip=None, training=False):
+        """conv_1 and conv_2: functions; what of link and condition they hold already is left out."""
+        x, y = y, conv_1(_concat_elu(y))
+        y = y if link is None else y + self.of_link(link)
+        y = y if skip is None else y + self.skip(_concat_elu(skip))
+        a, b = ops.split(conv_2(self.dropout(_concat_elu(y), training=training)), 2, axis=-1)
+        return x + a * ops.sigmoid(b)
+
+    def of_link(self, u):
+        """What stream u adds to the first convolution."""
+        return self.link(_concat_elu(u))
+
+    def of_condition(self, condition):
+        """What the condition [n, k] adds to the second: [n, 2 filters], or None."""
+        return None if self.condition is None else self.condition(condition)
+
+
+def _dense(size, filters, dtype, use_bias=False):
+    dense = keras.layers.Dense(filters, use_bias=use_bias, dtype=dtype)
+    dense.build((None, size))
+    return dense
+
+
+def _concat_elu(x):
+    return ops.elu(ops.concatenate([x, -x], axis=-1))
+
+
+def _by_column(y):
+    """[n, 1, width, filters] -> [width, n, filters]."""
+    return ops.transpose(y[:, 0], (1, 0, 2))
