@@ -27,7 +27,10 @@ class TestPixelCNNPlusPlus(ImageNetworkContract):
         ("config", "message"),
         [
             ({"event_shape": (6,)}, r"\(height, width\) or \(height, width, channels\). Received: event_shape=\(6,\)"),
-            ({"event_shape": (4, 6), "num_downsamplings": 2}, r"multiples of 2\^num_downsamplings=4. Received: event_shape=\(4, 6"),
+            (
+                {"event_shape": (4, 6), "num_downsamplings": 2},
+                r"multiples of 2\^num_downsamplings=4. Received: event_shape=\(4, 6",
+            ),
             ({"num_resnets": 0}, r"1 or more `filters` and `num_resnets`.*Received: filters=4, num_resnets=0"),
             ({"event_shape": (2, 2, 3)}, r"3 channels are joined by a mixture.*Received: levels=None, params_size=2"),
         ],

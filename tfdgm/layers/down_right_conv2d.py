@@ -1,8 +1,6 @@
 import keras
 from keras import ops
 
-from tfdgm.layers.update_slice import update_slice
-
 
 class DownRightConv2D(keras.layers.Layer):
     """A convolution over a pixel, the one to its left, and the two above these: the "down-right-shifted" convolution of
@@ -11,7 +9,8 @@ class DownRightConv2D(keras.layers.Layer):
         y[i, j] = b + sum_(a = 0..1, e = 0..1) x[s i - a, s j - e] K[a, e]
 
     The "down-shifted" one is `VerticalConv2D` of kernel_size 3. Evaluated whole (`call`), or pixel by pixel: once a row
-    `start_row` takes the sum over the row above, then `step` adds, at each pixel, the sum over the row's own two.
+    `start_row` takes the sum over the row above, then `step` adds, at each pixel, the sum over the row's own two. Who calls these
+    keeps the row.
 
     Shapes: x [n, height, width, in_filters] -> y [n, height / s, width / s, filters].
 
@@ -35,30 +34,19 @@ class DownRightConv2D(keras.layers.Layer):
         x = ops.pad(x, [[0, 0], [1, 0], [1, 0], [0, 0]])
         return ops.conv(x, kernel, strides=self.strides, padding="valid", data_format="channels_last") + bias
 
-    def initial_state(self, batch_size, width):
-        """What is kept before the first pixel of an image `width` pixels wide: (weights, above, row).
-
-        weights stay as they are; above is renewed by `start_row`; row, x in the row at hand, by `step` or `write`.
-        """
+    def prepared(self):
+        """The weights as `start_row` and `step` take them: (K[1, 1], K[1, 0], [K[0, 1]; K[0, 0]], b)."""
         kernel, bias = ops.cast(self.kernel, self.compute_dtype), ops.cast(self.bias, self.compute_dtype)
-        weights = kernel[0, 0], kernel[0, 1], ops.reshape(kernel[1], (2 * self.in_filters, self.filters)), bias
-        above = ops.zeros((width // self.strides, batch_size, self.filters), self.compute_dtype)
-        return weights, above, ops.zeros((1 + width, batch_size, self.in_filters), self.compute_dtype)
+        return kernel[0, 0], kernel[0, 1], ops.reshape(kernel[1], (2 * self.in_filters, self.filters)), bias
 
-    def start_row(self, weights, row, offset=0.0):
-        """`above` [width / s, n, filters] of the row that comes after `row`; `offset`, which broadcasts to it, is added to y."""
+    def start_row(self, weights, row):
+        """What the row above, [1 + width, n, in_filters] with zeros first, adds to y: [width / s, n, filters], b included."""
         left, right, _, bias = weights
-        return ops.matmul(row[: -1 : self.strides], left) + ops.matmul(row[1 :: self.strides], right) + bias + offset
+        return ops.matmul(row[: -1 : self.strides], left) + ops.matmul(row[1 :: self.strides], right) + bias
 
-    def write(self, column, x, row):
-        """`row` with x [n, in_filters] of the pixel at `column`."""
-        return update_slice(row, [column + 1, 0, 0], x[None])
-
-    def step(self, column, x, weights, above, row):
-        """(y [n, filters] at the pixel of x [n, in_filters], at `column`, a multiple of s; the new row)."""
-        _, _, kernel, _ = weights
-        y = ops.matmul(ops.concatenate([row[column], x], axis=-1), kernel) + above[column // self.strides]
-        return y, self.write(column, x, row)
+    def step(self, weights, above, left, x):
+        """y [n, filters] at one pixel, from `above` at it, and x [n, in_filters] there and to its left."""
+        return ops.matmul(ops.concatenate([left, x], axis=-1), weights[2]) + above
 
     def compute_output_shape(self, input_shape):
         n, height, width, _ = input_shape

@@ -43,12 +43,19 @@ class VerticalConv2D(keras.layers.Layer):
 
     def call(self, x):
         x = x[:, :-1] if self.mask_type == "A" else x
-        return self._convolve(ops.pad(x, [[0, 0], [self._reach, 0], [0, 0], [0, 0]]), self._weights())
+        return self._convolve(ops.pad(x, [[0, 0], [self._reach, 0], [0, 0], [0, 0]]), self.prepared())
 
     def initial_state(self, batch_size, width):
         """(weights, the rows kept) before the first row of an image."""
-        rows = ops.zeros((batch_size, self._rows - 1, width, self.in_filters), self.compute_dtype)
-        return self._weights(), rows
+        return self.prepared(), self.initial_rows(batch_size, width)
+
+    def prepared(self):
+        """The weights as `step` takes them."""
+        return ops.cast(self.kernel, self.compute_dtype), ops.cast(self.bias, self.compute_dtype)
+
+    def initial_rows(self, batch_size, width):
+        """The rows kept before the first row of an image."""
+        return ops.zeros((batch_size, self._rows - 1, width, self.in_filters), self.compute_dtype)
 
     def step(self, x, weights, rows):
         """(y [n, 1, width / s, filters] of one row, the rows kept); x is that row under mask "B", the one above it under "A"."""
@@ -57,9 +64,6 @@ class VerticalConv2D(keras.layers.Layer):
     def keep(self, x, rows):
         """The rows kept after a row x for which no y is wanted: between those of a stride."""
         return ops.concatenate([rows, x], axis=1)[:, 1:]
-
-    def _weights(self):
-        return ops.cast(self.kernel, self.compute_dtype), ops.cast(self.bias, self.compute_dtype)
 
     def _convolve(self, x, weights):
         kernel, bias = weights

@@ -103,24 +103,26 @@ class PixelCNNPlusPlus(ImageNetwork):
         left = ops.pad(padded[:, :, :-1], [[0, 0], [0, 0], [1, 0], [0, 0]])
         condition, links = self._flat(condition), {}
 
-        def run(stream, y):
-            def block(level, k, y, skip=None):
+        def run(stream, level, y):
+            def block(k, y, skip=None):
                 layer = stream.blocks[level][k]
-                term = layer.of_condition(condition)
-                term = 0.0 if term is None else term[:, None, None]
-                link = links.get((level, k))
+                terms = layer.terms(link=links.get((level, k)), skip=skip)
+                of_condition = layer.of_condition(condition)
                 links[level, k] = y = layer.apply(
-                    y, layer.conv_1, lambda y: layer.conv_2(y) + term, link=link, skip=skip, training=training
+                    y,
+                    lambda y: sum(terms, layer.conv_1(y)),
+                    lambda y: layer.conv_2(y) + (0.0 if of_condition is None else of_condition[:, None, None]),
+                    training=training,
                 )
                 return y
 
-            def coarser(level, y):
-                return stream.up[level](stream.run(level + 1, stream.down[level](y), block, coarser))
+            def coarser(y):
+                return stream.up[level](run(stream, level + 1, stream.down[level](y)))
 
-            return stream.run(0, y, block, coarser)
+            return stream.run(level, y, block, coarser)
 
-        run(self.u, self.first_u(above))
-        features = self.head(ops.elu(run(self.ul, self.first_above(padded) + self.first_left(left))))
+        run(self.u, 0, self.first_u(above))
+        features = self.head(ops.elu(run(self.ul, 0, self.first_above(padded) + self.first_left(left))))
         return self._as_params(features if self.coupling is None else self.coupling(features, x))
 
     def _flat(self, condition):
@@ -130,32 +132,38 @@ class PixelCNNPlusPlus(ImageNetwork):
     # a row or pixel below is the last of these. Rows of features are kept as [width, n, filters].
 
     def initial_state(self, batch_size, condition=None):
-        n, condition = batch_size, self._flat(condition)
-        weights_u, rows = self.u.initial_state(n, self.width, condition)
-        weights_ul, above, row = self.ul.initial_state(n, self.width, condition)
-        first_u, rows_first = self.first_u.initial_state(n, self.width)
-        weights = {"u": weights_u, "ul": weights_ul, "first_u": first_u}
-        weights["first_above"] = self.first_above.initial_state(n, self.width)  # One row above, of which nothing is kept.
+        n, condition, f = batch_size, self._flat(condition), self.filters
+        widths = [self.width // 2**level for level in range(self.num_downsamplings + 1)]
 
         def zeros(*shape):
             return ops.zeros(shape, self.compute_dtype)
 
-        widths = [self.width // 2**level for level in range(self.num_downsamplings)]
+        weights = {
+            "u": self.u.prepared(condition),
+            "ul": self.ul.prepared(condition),
+            "first_u": self.first_u.prepared(),
+            "first_above": self.first_above.prepared(),
+            "first_left": ops.cast(self.first_left.kernel, self.compute_dtype),
+            "head": [ops.cast(weight, self.compute_dtype) for weight in (self.head.kernel, self.head.bias)],
+        }
+        convs_of_u, convs_of_ul = self.u.convolutions, self.ul.convolutions
         above = {
             "i": ops.convert_to_tensor(0),
-            "u": rows,
-            "first_u": rows_first,
-            "from_coarser": [zeros(n, 1, width, self.filters) for width in widths],  # Of the second of two rows.
-            "first_ul": zeros(self.width, n, self.filters),
-            "ul": above,
+            "first_u": self.first_u.initial_rows(n, self.width),
+            "first_ul": zeros(self.width, n, f),
+            "u": [[c.initial_rows(n, w) for c in convs] for convs, w in zip(convs_of_u, widths, strict=True)],
+            # What the rows above add to the convolutions of all blocks, and to those that lead to the next level.
+            "ul": [zeros(w, n, 3 * f * len(blocks)) for blocks, w in zip(self.ul.blocks, widths, strict=True)],
+            "down": [zeros(w, n, f) for w in widths[1:]],
+            "from_coarser": [zeros(n, 1, w, f) for w in widths[:-1]],  # Of the second of two rows.
         }
         x = ops.concatenate([zeros(self.width, n, self.num_channels), zeros(self.width, n, 1) + 1], axis=-1)
-        pixel = zeros(n, self.params_size) if self.coupling is None else self.coupling.start(zeros(n, self.coupling.size))
         row = {
             "x": ops.pad(x, [[1, 0], [0, 0], [0, 0]]),
-            "ul": row,
-            "from_coarser": [zeros(2, width, n, self.filters) for width in widths],  # Of both rows.
-            "pixel": pixel,
+            # What the convolutions of a level saw, side by side.
+            "ul": [zeros(1 + w, n, sum(c.in_filters for c in convs)) for convs, w in zip(convs_of_ul, widths, strict=True)],
+            "from_coarser": [zeros(2, w, n, f) for w in widths[:-1]],  # Of both rows.
+            "pixel": zeros(n, self.params_size) if self.coupling is None else self.coupling.start(zeros(n, self.coupling.size)),
         }
         return weights, above, row
 
@@ -168,52 +176,54 @@ class PixelCNNPlusPlus(ImageNetwork):
         return sum((ops.cast(ops.equal(i % 2**m, 0), "int32") for m in range(1, self.num_downsamplings + 1)), 0)
 
     def _start_row(self, row_level, i, weights, above, row):
-        states, from_coarser = [list(level) for level in above["u"]], list(above["from_coarser"])
-        above_ul = [list(level) for level in above["ul"]]
+        new = {key: list(above[key]) for key in ("ul", "down", "from_coarser")}
+        new["u"] = [list(level) for level in above["u"]]
+
+        def run(level, y):
+            rows, of_ul, convs = new["u"][level], [], self.ul.convolutions[level]
+            seen = _split(row["ul"][level], [conv.in_filters for conv in convs])
+
+            def convolve(at, y):
+                y, rows[at] = self.u.convolutions[level][at].step(y, weights["u"][level][at], rows[at])
+                return y
+
+            def block(k, y, skip=None):
+                at, layer = self.u.at(level, k), self.u.blocks[level][k]
+                terms = layer.terms(skip=skip)
+                y = layer.apply(y, lambda y: sum(terms, convolve(at, y)), lambda y: convolve(at + 1, y))
+                first, second = (convs[c].start_row(weights["ul"][level][c], seen[c]) for c in (at, at + 1))
+                (link,) = self.ul.blocks[level][k].terms(link=y)
+                of_ul.extend([first + _by_column(link), second])
+                return y
+
+            def coarser(y):
+                at = self.u.at_down
+                if level == row_level:
+                    rows[at] = self.u.down[level].keep(y, rows[at])
+                    return above["from_coarser"][level]
+                new["down"][level] = convs[at].start_row(weights["ul"][level][at], seen[at])
+                y = self.u.up[level](run(level + 1, convolve(at, y)))
+                new["from_coarser"][level] = y[:, 1:]
+                return y[:, :1]
+
+            y = self.u.run(level, y, block, coarser)
+            new["ul"][level] = ops.concatenate(of_ul, axis=-1)
+            return y
+
         x = ops.transpose(row["x"][1:], (1, 0, 2))[:, None] * ops.cast(i > 0, self.compute_dtype)
-        first_ul, _ = self.first_above.step(x, *weights["first_above"])
-
-        def convolve(level, at, y):
-            layer = self.u.convolutions[level][at]
-            y, states[level][at] = layer.step(y, weights["u"][level][at], states[level][at])
-            return y
-
-        def block(level, k, y, skip=None):
-            convs = (functools.partial(convolve, level, 2 * k + at) for at in range(2))
-            y = self.u.blocks[level][k].apply(y, *convs, skip=skip)
-            layer = self.ul.blocks[level][k]
-            for at, offset in ((2 * k, layer.of_link(_by_column(y))), (2 * k + 1, 0.0)):
-                conv = self.ul.convolutions[level][at]
-                above_ul[level][at] = conv.start_row(weights["ul"][level][at], row["ul"][level][at], offset)
-            return y
-
-        def coarser(level, y):
-            if level == row_level:
-                states[level][-1] = self.u.down[level].keep(y, states[level][-1])
-                return from_coarser[level]
-            y = self.u.run(level + 1, convolve(level, -1, y), block, coarser)
-            above_ul[level][-1] = self.ul.down[level].start_row(weights["ul"][level][-1], row["ul"][level][-1])
-            y = self.u.up[level](y)
-            from_coarser[level] = y[:, 1:]
-            return y[:, :1]
-
-        y, first_u = self.first_u.step(x, weights["first_u"], above["first_u"])
-        self.u.run(0, y, block, coarser)
-        return {
-            "i": i,
-            "u": states,
-            "first_u": first_u,
-            "from_coarser": from_coarser,
-            "first_ul": _by_column(first_ul),
-            "ul": above_ul,
-        }
+        y, new["first_u"] = self.first_u.step(x, weights["first_u"], above["first_u"])
+        first_ul, _ = self.first_above.step(x, weights["first_above"], self.first_above.initial_rows(ops.shape(x)[0], self.width))
+        run(0, y)
+        return {**new, "i": i, "first_ul": _by_column(first_ul)}
 
     def see(self, column, channel, x, row):
         row = {**row, "x": update_slice(row["x"], [column + 1, 0, channel], x[None, :, None])}
         return row if self.coupling is None else {**row, "pixel": self.coupling.see(channel, x, row["pixel"])}
 
     def step_in_row(self, column, channel, weights, above, row):
-        branches = [functools.partial(self._start_pixel, m, column, weights, above, row) for m in range(self.num_downsamplings + 1)]
+        branches = [
+            functools.partial(self._start_pixel, m, column, weights, above, row) for m in range(self.num_downsamplings + 1)
+        ]
 
         def start():
             level = ops.minimum(self._level(column), self._level(above["i"]))
@@ -227,31 +237,46 @@ class PixelCNNPlusPlus(ImageNetwork):
 
     def _start_pixel(self, pixel_level, j, weights, above, row):
         """`row` with all that the pixel's colours share: the network runs once a pixel."""
-        states, from_coarser = [list(level) for level in row["ul"]], list(row["from_coarser"])
+        rows, from_coarser = list(row["ul"]), list(row["from_coarser"])
 
-        def convolve(level, at, y):
-            layer, w, a = self.ul.convolutions[level][at], weights["ul"][level][at], above["ul"][level][at]
-            y, states[level][at] = layer.step(j // 2**level, y, w, a, states[level][at])
+        def run(level, y):
+            column, convs, w, seen = j // 2**level, self.ul.convolutions[level], weights["ul"][level], []
+            left = _split(rows[level][column], [conv.in_filters for conv in convs])
+            above_ul = _split(above["ul"][level][column], [self.filters, 2 * self.filters] * len(self.ul.blocks[level]))
+
+            def block(k, y, skip=None):
+                at = self.ul.at(level, k)
+
+                def conv_1(y):
+                    seen.append(y)
+                    y = y if skip is None else ops.concatenate([y, _concat_elu(skip)], axis=-1)
+                    return convs[at].step(w[at], above_ul[2 * k], left[at], y)
+
+                def conv_2(y):
+                    seen.append(y)
+                    return convs[at + 1].step(w[at + 1], above_ul[2 * k + 1], left[at + 1], y)
+
+                return self.ul.blocks[level][k].apply(y, conv_1, conv_2)
+
+            def coarser(y):
+                seen.append(y)
+                if level == pixel_level:
+                    return from_coarser[level][above["i"] // 2**level % 2, column]
+                at = self.ul.at_down
+                y = run(level + 1, convs[at].step(w[at], above["down"][level][column // 2], left[at], y))
+                y = ops.transpose(self.ul.up[level](y[:, None, None]), (1, 2, 0, 3))  # Two rows of two pixels.
+                from_coarser[level] = update_slice(from_coarser[level], [0, column, 0, 0], y)
+                return y[0, 0]
+
+            y = self.ul.run(level, y, block, coarser)
+            rows[level] = update_slice(rows[level], [column + 1, 0, 0], ops.concatenate(seen, axis=-1)[None])
             return y
 
-        def block(level, k, y, skip=None):
-            convs = (functools.partial(convolve, level, 2 * k + at) for at in range(2))
-            return self.ul.blocks[level][k].apply(y, *convs, skip=skip)
-
-        def coarser(level, y):
-            column = j // 2**level
-            if level == pixel_level:
-                states[level][-1] = self.ul.down[level].write(column, y, states[level][-1])
-                return from_coarser[level][above["i"] // 2**level % 2, column]
-            y = self.ul.run(level + 1, convolve(level, -1, y), block, coarser)
-            y = ops.transpose(self.ul.up[level](y[:, None, None]), (1, 2, 0, 3))  # Two rows of two pixels.
-            from_coarser[level] = update_slice(from_coarser[level], [0, column, 0, 0], y)
-            return y[0, 0]
-
-        y = above["first_ul"][j] + self.first_left(row["x"][j])
-        features = self.head(ops.elu(self.ul.run(0, y, block, coarser)))
-        pixel = features if self.coupling is None else self.coupling.start(features)
-        return {**row, "ul": states, "from_coarser": from_coarser, "pixel": pixel}
+        y = run(0, above["first_ul"][j] + ops.matmul(row["x"][j], weights["first_left"]))
+        kernel, bias = weights["head"]
+        pixel = ops.matmul(ops.elu(y), kernel) + bias
+        pixel = pixel if self.coupling is None else self.coupling.start(pixel)
+        return {**row, "ul": rows, "from_coarser": from_coarser, "pixel": pixel}
 
     def _loop(self, one_pixel, weights, made, above, row):
         # Rows, and pixels of a row, go in blocks as long as it takes for levels to repeat. A block is unrolled, which tells the level
@@ -309,7 +334,7 @@ class _Stream(keras.layers.Layer):
         self, conv, kernel_width, filters, num_resnets, num_downsamplings, *, is_linked, dropout, condition_size, seed, **kwargs
     ):
         super().__init__(**kwargs)
-        self.num_resnets, self.num_downsamplings = num_resnets, num_downsamplings
+        self.num_resnets, self.num_downsamplings, self.is_linked = num_resnets, num_downsamplings, is_linked
         policy = self.dtype_policy
         self.blocks, self.down, self.up = [], [], []
         for level in range(num_downsamplings + 1):
@@ -336,34 +361,48 @@ class _Stream(keras.layers.Layer):
 
     @property
     def convolutions(self):
-        """[level][2 k, 2 k + 1]: those of block k; [level][-1]: the one that leads to the next level."""
-        convolutions = [[conv for block in level for conv in (block.conv_1, block.conv_2)] for level in self.blocks]
-        return [[*level, *self.down[at : at + 1]] for at, level in enumerate(convolutions)]
+        """[level][at]: in the order in which they run, with that which leads to the next level in the middle."""
+        levels = []
+        for level, blocks in enumerate(self.blocks):
+            convs = [conv for block in blocks for conv in (block.conv_1, block.conv_2)]
+            levels.append(convs[: self.at_down] + self.down[level : level + 1] + convs[self.at_down :])
+        return levels
+
+    @property
+    def at_down(self):
+        """Where, in a level's convolutions, the one is that leads to the next level."""
+        return 2 * self.num_resnets
+
+    def at(self, level, k):
+        """Where, in a level's convolutions, the first of block k is."""
+        return 2 * k + (k >= self.num_resnets and level < self.num_downsamplings)
 
     def run(self, level, y, block, coarser):
-        """From `level` down and up to it again, where `block(level, k, y, skip=None)` evaluates the level's k-th block, and
-        `coarser(level, y)` all that lies below it."""
+        """A level, given `block(k, y, skip=None)`, which evaluates its k-th block, and `coarser(y)`, all that lies below it."""
         skips = [y]
         for k in range(self.num_resnets):
-            skips.append(block(level, k, skips[-1]))
-        y = coarser(level, skips[-1]) if level < self.num_downsamplings else skips.pop()
+            skips.append(block(k, skips[-1]))
+        y = coarser(skips[-1]) if level < self.num_downsamplings else skips.pop()
         for k in range(self.num_resnets, self.num_resnets + len(skips)):
-            y = block(level, k, y, skip=skips.pop())
+            y = block(k, y, skip=skips.pop())
         return y
 
-    def initial_state(self, batch_size, width, condition):
-        """The parts of the convolutions' `initial_state`, each [level][convolution]; the condition's terms join the biases."""
-        levels = []
-        for level, convolutions in enumerate(self.convolutions):
-            states = [list(conv.initial_state(batch_size, width // 2**level)) for conv in convolutions]
-            for block, state in zip(self.blocks[level], states[1::2], strict=False):
-                term = block.of_condition(condition)
+    def prepared(self, condition):
+        """[level][at]: the convolutions' prepared weights, with what the condition adds in the biases, and in stream ul the
+        weights of skips below those of the first convolutions they are added to."""
+        levels = [[conv.prepared() for conv in convs] for convs in self.convolutions]
+        for level, blocks in enumerate(self.blocks):
+            for k, block in enumerate(blocks):
+                at, term = self.at(level, k), block.of_condition(condition)
                 if term is not None:
-                    *kernels, bias = state[0]
+                    *kernels, bias = levels[level][at + 1]
                     # For rows [n, 1, width, features], and for [width, n, features].
-                    state[0] = (*kernels, bias + (term[:, None, None] if len(kernels) == 1 else term))
-            levels.append(zip(*states, strict=True))
-        return [list(part) for part in zip(*([list(part) for part in level] for level in levels), strict=True)]
+                    levels[level][at + 1] = (*kernels, bias + (term if self.is_linked else term[:, None, None]))
+                if self.is_linked and block.skip is not None:
+                    left, right, kernel, bias = levels[level][at]
+                    kernel = ops.concatenate([kernel, ops.cast(block.skip.kernel, kernel.dtype)])
+                    levels[level][at] = left, right, kernel, bias
+        return levels
 
 
 class _GatedResnet(keras.layers.Layer):
@@ -382,17 +421,15 @@ class _GatedResnet(keras.layers.Layer):
         self.dropout = Dropout(dropout, seed=seed, dtype=policy)
         self.built = True
 
-    def apply(self, y, conv_1, conv_2, *, link=None, skip=None, training=False):
-        """conv_1 and conv_2: functions; what of link and condition they hold already is left out."""
-        x, y = y, conv_1(_concat_elu(y))
-        y = y if link is None else y + self.of_link(link)
-        y = y if skip is None else y + self.skip(_concat_elu(skip))
-        a, b = ops.split(conv_2(self.dropout(_concat_elu(y), training=training)), 2, axis=-1)
+    def apply(self, y, conv_1, conv_2, training=False):
+        """conv_1 and conv_2 are functions: the convolutions with all that is added to them."""
+        x, y = y, _concat_elu(conv_1(_concat_elu(y)))
+        a, b = ops.split(conv_2(self.dropout(y, training=training)), 2, axis=-1)
         return x + a * ops.sigmoid(b)
 
-    def of_link(self, u):
-        """What stream u adds to the first convolution."""
-        return self.link(_concat_elu(u))
+    def terms(self, link=None, skip=None):
+        """What is added to the first convolution."""
+        return [nin(_concat_elu(y)) for nin, y in ((self.link, link), (self.skip, skip)) if nin is not None and y is not None]
 
     def of_condition(self, condition):
         """What the condition [n, k] adds to the second: [n, 2 filters], or None."""
@@ -407,6 +444,10 @@ def _dense(size, filters, dtype, use_bias=False):
 
 def _concat_elu(x):
     return ops.elu(ops.concatenate([x, -x], axis=-1))
+
+
+def _split(x, sizes):
+    return ops.split(x, [sum(sizes[:at]) for at in range(1, len(sizes))], axis=-1)
 
 
 def _by_column(y):
