@@ -35,18 +35,20 @@ class DownRightConv2D(keras.layers.Layer):
         return ops.conv(x, kernel, strides=self.strides, padding="valid", data_format="channels_last") + bias
 
     def prepared(self):
-        """The weights as `start_row` and `step` take them: (K[1, 1], K[1, 0], [K[0, 1]; K[0, 0]], b)."""
-        kernel, bias = ops.cast(self.kernel, self.compute_dtype), ops.cast(self.bias, self.compute_dtype)
-        return kernel[0, 0], kernel[0, 1], ops.reshape(kernel[1], (2 * self.in_filters, self.filters)), bias
+        """The weights as `start_row` and `step` take them: (K of the row above, K of the row itself, b)."""
+        kernel = ops.reshape(ops.cast(self.kernel, self.compute_dtype), (2, 2 * self.in_filters, self.filters))
+        return kernel[0], kernel[1], ops.cast(self.bias, self.compute_dtype)
 
     def start_row(self, weights, row):
         """What the row above, [1 + width, n, in_filters] with zeros first, adds to y: [width / s, n, filters], b included."""
-        left, right, _, bias = weights
-        return ops.matmul(row[: -1 : self.strides], left) + ops.matmul(row[1 :: self.strides], right) + bias
+        kernel, _, bias = weights
+        pairs = ops.concatenate([row[: -1 : self.strides], row[1 :: self.strides]], axis=-1)
+        y = ops.matmul(ops.reshape(pairs, (-1, 2 * self.in_filters)), kernel)  # Of two axes: several cost a dozen operations.
+        return ops.reshape(y, (pairs.shape[0], -1, self.filters)) + bias
 
     def step(self, weights, above, left, x):
         """y [n, filters] at one pixel, from `above` at it, and x [n, in_filters] there and to its left."""
-        return ops.matmul(ops.concatenate([left, x], axis=-1), weights[2]) + above
+        return ops.matmul(ops.concatenate([left, x], axis=-1), weights[1]) + above
 
     def compute_output_shape(self, input_shape):
         n, height, width, _ = input_shape

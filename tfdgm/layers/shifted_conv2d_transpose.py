@@ -34,8 +34,9 @@ class ShiftedConv2DTranspose(keras.layers.Layer):
         # One product, then sums of where columns meet: XLA and float64 on a CPU have no fast transposed convolution.
         kernel, bias = ops.cast(self.kernel, self.compute_dtype), ops.cast(self.bias, self.compute_dtype)
         height, width = x.shape[1:3]
-        kernel = ops.reshape(ops.transpose(kernel, (2, 0, 1, 3)), (self.in_filters, -1))
-        y = ops.reshape(ops.matmul(x, kernel), (-1, height, width, 2, self.kernel_width, self.filters))
+        kernel = ops.reshape(ops.transpose(kernel, (2, 0, 1, 3)), (1, 1, self.in_filters, -1))
+        y = ops.conv(x, kernel, padding="valid", data_format="channels_last")
+        y = ops.reshape(y, (-1, height, width, 2, self.kernel_width, self.filters))
         even, odd = y[..., -2, :], y[..., -1, :]
         if self.kernel_width == 3:  # The odd column between two pixels belongs to both.
             odd = odd + ops.pad(y[:, :, 1:, :, 0], [[0, 0], [0, 0], [0, 1], [0, 0], [0, 0]])

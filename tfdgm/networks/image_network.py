@@ -46,47 +46,35 @@ class ImageNetwork(AutoregressiveNetwork):
         raise NotImplementedError
 
     def generate(self, emit, inputs, condition=None, *, return_params=False):
+        # A loop over rows around one over their pixels: asking at each pixel whether a row begins would double the time.
         inputs = keras.tree.map_structure(self._in_order, inputs)
         n = ops.shape(keras.tree.flatten(inputs)[0])[1]
         weights, above, row = self.initial_state(n, condition)
-        # Parameters that nobody wants are left out: TensorFlow 2.21 gives XLA three loops in a row, as a subclass may have, only
-        # if they carry nothing that stays constant (tensorflow/tensorflow#122886).
-        sizes = [(), (self.params_size,)] if return_params else [()]
-        made = [ops.zeros((self.event_size, n, *size), self.compute_dtype) for size in sizes]
+        x = ops.zeros((self.event_size, n), self.compute_dtype)
+        params = ops.zeros((self.event_size if return_params else 0, n, self.params_size), self.compute_dtype)
 
-        def one_pixel(step_in_row, i, j, made, row):
-            for c in range(self.num_channels):
-                t = (i * self.width + j) * self.num_channels + c
-                params_t, row = step_in_row(j, c, row)
-                at_t = keras.tree.map_structure(lambda u, t=t: u[t], inputs)
-                x_t = ops.cast(emit(t, params_t, at_t), self.compute_dtype)
-                row = self.see(j, c, x_t, row)
-                # x, and params where they are wanted.
-                values = zip(made, (x_t, params_t), strict=False)
-                made = [update_slice(old, [t] + [0] * (len(old.shape) - 1), value[None]) for old, value in values]
-            return made, row
-
-        made = [self._in_event(values) for values in self._loop(one_pixel, weights, made, above, row)]
-        return tuple(made) if return_params else made[0]
-
-    def _loop(self, one_pixel, weights, made, above, row):
-        # A loop over rows around one over their pixels: asking at each pixel whether a row begins would double the time.
-        def one_row(i, made, above, row):
+        def one_row(i, x, params, above, row):
             above = self.start_row(i, weights, above, row)
 
-            def step_in_row(column, channel, row):
-                return self.step_in_row(column, channel, weights, above, row)
+            def one_pixel(j, x, params, row):
+                for c in range(self.num_channels):
+                    t = (i * self.width + j) * self.num_channels + c
+                    params_t, row = self.step_in_row(j, c, weights, above, row)
+                    at_t = keras.tree.map_structure(lambda u, t=t: u[t], inputs)
+                    x_t = ops.cast(emit(t, params_t, at_t), self.compute_dtype)
+                    row = self.see(j, c, x_t, row)
+                    x = update_slice(x, [t, 0], x_t[None])
+                    if return_params:
+                        params = update_slice(params, [t, 0, 0], params_t[None])
+                return j + 1, x, params, row
 
-            def body(j, made, row):
-                return j + 1, *one_pixel(step_in_row, i, j, made, row)
+            loop = ops.convert_to_tensor(0), x, params, row
+            _, x, params, row = ops.while_loop(lambda j, *_: j < self.width, one_pixel, loop, maximum_iterations=self.width)
+            return i + 1, x, params, above, row
 
-            loop = ops.convert_to_tensor(0), made, row
-            _, made, row = ops.while_loop(lambda j, *_: j < self.width, body, loop, maximum_iterations=self.width)
-            return i + 1, made, above, row
-
-        loop = ops.convert_to_tensor(0), made, above, row
-        _, made, _, _ = ops.while_loop(lambda i, *_: i < self.height, one_row, loop, maximum_iterations=self.height)
-        return made
+        loop = ops.convert_to_tensor(0), x, params, above, row
+        _, x, params, _, _ = ops.while_loop(lambda i, *_: i < self.height, one_row, loop, maximum_iterations=self.height)
+        return (self._in_event(x), self._in_event(params)) if return_params else self._in_event(x)
 
     def step(self, t, x_prev, state):
         weights, above, row = state

@@ -4,7 +4,7 @@ import math
 import keras
 from keras import ops
 
-from tfdgm.layers import Dropout, DownRightConv2D, ShiftedConv2DTranspose, VerticalConv2D, update_slice
+from tfdgm.layers import DownRightConv2D, Dropout, MaskedConv2D, ShiftedConv2DTranspose, VerticalConv2D, update_slice
 from tfdgm.networks.colour_coupling import ColourCoupling
 from tfdgm.networks.image_network import ImageNetwork
 
@@ -86,14 +86,14 @@ class PixelCNNPlusPlus(ImageNetwork):
         # One more channel, of ones, tells the image from what lies around it.
         self.first_u = VerticalConv2D(channels + 1, filters, 3, dtype=policy)
         self.first_above = VerticalConv2D(channels + 1, filters, 3, mask_type="A", dtype=policy)
-        self.first_left = _dense(channels + 1, filters, policy)
+        self.first_left = _nin(channels + 1, filters, policy)
         shape = num_resnets, num_downsamplings
         size = None if condition_shape is None else math.prod(self.condition_shape)
         shared = {"dropout": dropout, "condition_size": size, "dtype": policy}
         vertical = functools.partial(VerticalConv2D, kernel_size=3)
         self.u = _Stream(vertical, 3, filters, *shape, is_linked=False, seed=seed, **shared)
         self.ul = _Stream(DownRightConv2D, 2, filters, *shape, is_linked=True, seed=seed + 1000, **shared)
-        self.head = _dense(filters, params_size if self.coupling is None else self.coupling.size, policy, use_bias=True)
+        self.head = _nin(filters, params_size if self.coupling is None else self.coupling.size, policy, use_bias=True)
         self.built = True
 
     def call(self, x, condition=None, training=None):
@@ -111,7 +111,7 @@ class PixelCNNPlusPlus(ImageNetwork):
                 links[level, k] = y = layer.apply(
                     y,
                     lambda y: sum(terms, layer.conv_1(y)),
-                    lambda y: layer.conv_2(y) + (0.0 if of_condition is None else of_condition[:, None, None]),
+                    lambda y: layer.conv_2(y) + (0.0 if of_condition is None else of_condition),
                     training=training,
                 )
                 return y
@@ -126,7 +126,7 @@ class PixelCNNPlusPlus(ImageNetwork):
         return self._as_params(features if self.coupling is None else self.coupling(features, x))
 
     def _flat(self, condition):
-        return None if self.condition_shape is None else ops.reshape(condition, (-1, math.prod(self.condition_shape)))
+        return None if self.condition_shape is None else ops.reshape(condition, (-1, 1, 1, math.prod(self.condition_shape)))
 
     # Generating. Row i computes stream u, and with pixel (i, j) stream ul, on level l only where 2^l divides i (and j): the level of
     # a row or pixel below is the last of these. Rows of features are kept as [width, n, filters].
@@ -143,8 +143,8 @@ class PixelCNNPlusPlus(ImageNetwork):
             "ul": self.ul.prepared(condition),
             "first_u": self.first_u.prepared(),
             "first_above": self.first_above.prepared(),
-            "first_left": ops.cast(self.first_left.kernel, self.compute_dtype),
-            "head": [ops.cast(weight, self.compute_dtype) for weight in (self.head.kernel, self.head.bias)],
+            "first_left": ops.cast(self.first_left.kernel[0], self.compute_dtype),
+            "head": [ops.cast(weight, self.compute_dtype) for weight in (self.head.kernel[0], self.head.bias)],
         }
         convs_of_u, convs_of_ul = self.u.convolutions, self.ul.convolutions
         above = {
@@ -155,7 +155,7 @@ class PixelCNNPlusPlus(ImageNetwork):
             # What the rows above add to the convolutions of all blocks, and to those that lead to the next level.
             "ul": [zeros(w, n, 3 * f * len(blocks)) for blocks, w in zip(self.ul.blocks, widths, strict=True)],
             "down": [zeros(w, n, f) for w in widths[1:]],
-            "from_coarser": [zeros(n, 1, w, f) for w in widths[:-1]],  # Of the second of two rows.
+            "from_coarser": [zeros(2, n, 1, w, f) for w in widths[:-1]],
         }
         x = ops.concatenate([zeros(self.width, n, self.num_channels), zeros(self.width, n, 1) + 1], axis=-1)
         row = {
@@ -168,14 +168,6 @@ class PixelCNNPlusPlus(ImageNetwork):
         return weights, above, row
 
     def start_row(self, i, weights, above, row):
-        branches = [functools.partial(self._start_row, m, i, weights, above, row) for m in range(self.num_downsamplings + 1)]
-        return ops.switch(self._level(i), branches) if self.num_downsamplings else branches[0]()
-
-    def _level(self, i):
-        """How many times 2 divides i, at most num_downsamplings."""
-        return sum((ops.cast(ops.equal(i % 2**m, 0), "int32") for m in range(1, self.num_downsamplings + 1)), 0)
-
-    def _start_row(self, row_level, i, weights, above, row):
         new = {key: list(above[key]) for key in ("ul", "down", "from_coarser")}
         new["u"] = [list(level) for level in above["u"]]
 
@@ -198,13 +190,23 @@ class PixelCNNPlusPlus(ImageNetwork):
 
             def coarser(y):
                 at = self.u.at_down
-                if level == row_level:
-                    rows[at] = self.u.down[level].keep(y, rows[at])
-                    return above["from_coarser"][level]
-                new["down"][level] = convs[at].start_row(weights["ul"][level][at], seen[at])
-                y = self.u.up[level](run(level + 1, convolve(at, y)))
-                new["from_coarser"][level] = y[:, 1:]
-                return y[:, :1]
+                x, rows[at] = convolve(at, y), self.u.down[level].keep(y, rows[at])
+                deeper = {"u": level + 1, "ul": level + 1, "down": level, "from_coarser": level}
+
+                def body(k, state):
+                    for key, start in deeper.items():
+                        new[key][start:] = state[key]
+                    new["down"][level] = convs[at].start_row(weights["ul"][level][at], seen[at])
+                    y = self.u.up[level](run(level + 1, x))
+                    new["from_coarser"][level] = ops.stack([y[:, :1], y[:, 1:]])
+                    return k + 1, {key: new[key][start:] for key, start in deeper.items()}
+
+                state = _at_most_once(
+                    ops.equal(i % 2 ** (level + 1), 0), body, {key: new[key][start:] for key, start in deeper.items()}
+                )
+                for key, start in deeper.items():
+                    new[key][start:] = state[key]
+                return new["from_coarser"][level][i // 2**level % 2]
 
             y = self.u.run(level, y, block, coarser)
             new["ul"][level] = ops.concatenate(of_ul, axis=-1)
@@ -221,21 +223,16 @@ class PixelCNNPlusPlus(ImageNetwork):
         return row if self.coupling is None else {**row, "pixel": self.coupling.see(channel, x, row["pixel"])}
 
     def step_in_row(self, column, channel, weights, above, row):
-        branches = [
-            functools.partial(self._start_pixel, m, column, weights, above, row) for m in range(self.num_downsamplings + 1)
-        ]
-
-        def start():
-            level = ops.minimum(self._level(column), self._level(above["i"]))
-            return ops.switch(level, branches) if self.num_downsamplings else branches[0]()
-
-        row = start() if self.num_channels == 1 else ops.cond(ops.equal(channel, 0), start, lambda: row)
+        if not isinstance(channel, int):
+            row = ops.cond(ops.equal(channel, 0), lambda: self._start_pixel(column, weights, above, row), lambda: row)
+        elif channel == 0:
+            row = self._start_pixel(column, weights, above, row)
         return self._of_channel(channel, row), row
 
     def _of_channel(self, channel, row):
         return row["pixel"] if self.coupling is None else self.coupling.of_channel(channel, row["pixel"])
 
-    def _start_pixel(self, pixel_level, j, weights, above, row):
+    def _start_pixel(self, j, weights, above, row):
         """`row` with all that the pixel's colours share: the network runs once a pixel."""
         rows, from_coarser = list(row["ul"]), list(row["from_coarser"])
 
@@ -260,13 +257,19 @@ class PixelCNNPlusPlus(ImageNetwork):
 
             def coarser(y):
                 seen.append(y)
-                if level == pixel_level:
-                    return from_coarser[level][above["i"] // 2**level % 2, column]
                 at = self.ul.at_down
-                y = run(level + 1, convs[at].step(w[at], above["down"][level][column // 2], left[at], y))
-                y = ops.transpose(self.ul.up[level](y[:, None, None]), (1, 2, 0, 3))  # Two rows of two pixels.
-                from_coarser[level] = update_slice(from_coarser[level], [0, column, 0, 0], y)
-                return y[0, 0]
+
+                def body(k, state):
+                    rows[level + 1 :], from_coarser[level:] = state
+                    x = convs[at].step(w[at], above["down"][level][column // 2], left[at], y)
+                    x = self.ul.up[level](run(level + 1, x)[:, None, None])  # Two rows of two pixels.
+                    x = ops.transpose(x, (1, 2, 0, 3))
+                    from_coarser[level] = update_slice(from_coarser[level], [0, column, 0, 0], x)
+                    return k + 1, (rows[level + 1 :], from_coarser[level:])
+
+                here = ops.equal((above["i"] | j) % 2 ** (level + 1), 0)
+                rows[level + 1 :], from_coarser[level:] = _at_most_once(here, body, (rows[level + 1 :], from_coarser[level:]))
+                return from_coarser[level][above["i"] // 2**level % 2, column]
 
             y = self.ul.run(level, y, block, coarser)
             rows[level] = update_slice(rows[level], [column + 1, 0, 0], ops.concatenate(seen, axis=-1)[None])
@@ -277,40 +280,6 @@ class PixelCNNPlusPlus(ImageNetwork):
         pixel = ops.matmul(ops.elu(y), kernel) + bias
         pixel = pixel if self.coupling is None else self.coupling.start(pixel)
         return {**row, "ul": rows, "from_coarser": from_coarser, "pixel": pixel}
-
-    def _loop(self, one_pixel, weights, made, above, row):
-        # Rows, and pixels of a row, go in blocks as long as it takes for levels to repeat. A block is unrolled, which tells the level
-        # of each while the loop is built: asking at each pixel would cost far more.
-        def level_in(block, p):
-            return ((p | block) & -(p | block)).bit_length() - 1
-
-        def one_row(level, i, made, above, row):
-            above, block = self._start_row(level, i, weights, above, row), 2**level
-
-            def step_in_row(pixel_level, j, channel, row):
-                row = self._start_pixel(pixel_level, j, weights, above, row) if channel == 0 else row
-                return self._of_channel(channel, row), row
-
-            def pixels(b, *carry):
-                for p in range(block):
-                    carry = one_pixel(functools.partial(step_in_row, level_in(block, p)), i, b * block + p, *carry)
-                return b + 1, *carry
-
-            blocks = self.width // block
-            loop = ops.convert_to_tensor(0), made, row
-            _, made, row = ops.while_loop(lambda b, *_: b < blocks, pixels, loop)
-            return made, above, row
-
-        def rows(b, *carry):
-            block = 2**self.num_downsamplings
-            for p in range(block):
-                carry = one_row(level_in(block, p), b * block + p, *carry)
-            return b + 1, *carry
-
-        blocks = self.height // 2**self.num_downsamplings
-        loop = ops.convert_to_tensor(0), made, above, row
-        _, made, _, _ = ops.while_loop(lambda b, *_: b < blocks, rows, loop, maximum_iterations=blocks)
-        return made
 
     def get_config(self):
         return {
@@ -397,11 +366,11 @@ class _Stream(keras.layers.Layer):
                 if term is not None:
                     *kernels, bias = levels[level][at + 1]
                     # For rows [n, 1, width, features], and for [width, n, features].
-                    levels[level][at + 1] = (*kernels, bias + (term if self.is_linked else term[:, None, None]))
+                    levels[level][at + 1] = (*kernels, bias + (term[:, 0, 0] if self.is_linked else term))
                 if self.is_linked and block.skip is not None:
-                    left, right, kernel, bias = levels[level][at]
-                    kernel = ops.concatenate([kernel, ops.cast(block.skip.kernel, kernel.dtype)])
-                    levels[level][at] = left, right, kernel, bias
+                    above, kernel, bias = levels[level][at]
+                    kernel = ops.concatenate([kernel, ops.cast(block.skip.kernel[0], kernel.dtype)])
+                    levels[level][at] = above, kernel, bias
         return levels
 
 
@@ -415,9 +384,9 @@ class _GatedResnet(keras.layers.Layer):
         small = keras.initializers.VarianceScaling(0.01, mode="fan_avg", distribution="uniform", seed=seed)
         self.conv_1 = conv(2 * filters, filters, dtype=policy)
         self.conv_2 = conv(2 * filters, 2 * filters, kernel_initializer=small, dtype=policy)
-        self.link = _dense(2 * filters, filters, policy) if is_linked else None
-        self.skip = _dense(2 * filters, filters, policy) if has_skip else None
-        self.condition = _dense(condition_size, 2 * filters, policy) if condition_size else None
+        self.link = _nin(2 * filters, filters, policy) if is_linked else None
+        self.skip = _nin(2 * filters, filters, policy) if has_skip else None
+        self.condition = _nin(condition_size, 2 * filters, policy) if condition_size else None
         self.dropout = Dropout(dropout, seed=seed, dtype=policy)
         self.built = True
 
@@ -432,18 +401,22 @@ class _GatedResnet(keras.layers.Layer):
         return [nin(_concat_elu(y)) for nin, y in ((self.link, link), (self.skip, skip)) if nin is not None and y is not None]
 
     def of_condition(self, condition):
-        """What the condition [n, k] adds to the second: [n, 2 filters], or None."""
+        """What the condition [n, 1, 1, k] adds to the second: [n, 1, 1, 2 filters], or None."""
         return None if self.condition is None else self.condition(condition)
 
 
-def _dense(size, filters, dtype, use_bias=False):
-    dense = keras.layers.Dense(filters, use_bias=use_bias, dtype=dtype)
-    dense.build((None, size))
-    return dense
+def _nin(in_filters, filters, dtype, use_bias=False):
+    return MaskedConv2D(in_filters, filters, 1, use_bias=use_bias, dtype=dtype)
 
 
 def _concat_elu(x):
     return ops.elu(ops.concatenate([x, -x], axis=-1))
+
+
+def _at_most_once(condition, body, state):
+    """`state`, or where the condition holds what `body(k, state)` makes of it. Unlike a branch, a loop changes it in place."""
+    times = ops.cast(condition, "int32")
+    return ops.while_loop(lambda k, _: k < times, body, (ops.convert_to_tensor(0), state))[1]
 
 
 def _split(x, sizes):
