@@ -365,6 +365,7 @@ def _cases():
     image = {"event_shape": (2, 2), "filters": 8, "num_layers": 1, "first_kernel_size": 3, "head_filters": 8}
     rgb = {**image, "event_shape": (1, 2, 3), "filters": 12, "head_filters": 12, "levels": 8, "num_components": 2}
     colours = np.repeat(random.integers(0, 8, (n, 1, 2, 1)), 3, axis=-1)
+    rgb_of_two_rows = {"event_shape": (2, 2, 3), "levels": 8, "num_components": 2}
     flow = {**small, "num_layers": 2, "activation": "tanh"}
     models = tfdgm.models
     return [
@@ -383,6 +384,13 @@ def _cases():
         ModelCase("pixelcnn_condition", models.PixelCNN, {**image, "activation": "tanh", **c}, binary, condition),
         ModelCase("gated_pixelcnn", models.GatedPixelCNN, {**image, **c, "levels": 3}, binary + binary[:, ::-1], condition),
         ModelCase("pixelcnn_mixture_rgb", models.PixelCNN, {**rgb, "activation": "tanh"}, colours),
+        ModelCase(
+            "pixelcnn_plus_plus",
+            models.PixelCNNPlusPlus,
+            {**rgb_of_two_rows, **c, "filters": 4, "num_downsamplings": 1, "dropout": 0.0},
+            np.repeat(colours, 2, axis=1),
+            condition,
+        ),
         ModelCase("gaussian_mixture", models.GaussianMixture, {"event_shape": (3,), "num_components": 2}, real),
     ]
 

@@ -8,7 +8,11 @@ from tfdgm.tasks import density_checks
 
 PIXELCNN = {"filters": 12, "num_layers": 1, "first_kernel_size": 3, "head_filters": 12}
 #: Each image model with a small configuration. `event_shape` and `levels` are the tests'.
-MODELS = {"PixelCNN": PIXELCNN, "GatedPixelCNN": PIXELCNN}
+MODELS = {
+    "PixelCNN": PIXELCNN,
+    "GatedPixelCNN": PIXELCNN,
+    "PixelCNNPlusPlus": {"filters": 6, "num_downsamplings": 0},
+}
 every_model = pytest.mark.parametrize("cls", MODELS)
 
 
@@ -42,6 +46,19 @@ class TestProbabilities:
         p = np.exp(model.log_prob(events.reshape(-1, 1, 3)))
         frequency = np.array([(sample == event).all(axis=1).mean() for event in events])
         assert (np.abs(frequency - p) <= 5 * np.sqrt(p * (1 - p) / len(sample)) + 1e-12).all()
+
+
+@pytest.mark.parametrize(("event_shape", "levels"), [((2, 2), 3), ((2, 2, 3), 2)], ids=["3 levels", "three channels"])
+def test_pixelcnn_plus_plus_with_coarser_levels_sums_to_1(event_shape, levels):
+    model = make("PixelCNNPlusPlus", event_shape, levels=levels, num_downsamplings=1)
+    passes(density_checks.total_probability("sum", model.log_prob, event_shape, levels, 1e-5))
+
+
+def test_pixelcnn_plus_plus_binary_data_without_a_mixture_are_bernoulli():
+    model = make("PixelCNNPlusPlus", (4, 4), levels=2, num_components=None, num_downsamplings=2)
+    assert type(model.distribution.family).__name__ == "Bernoulli"
+    with pytest.raises(ValueError, match=r"2 channels are joined by a mixture.*Received: levels=None, params_size=1"):
+        make("PixelCNNPlusPlus", (4, 4, 2), levels=2, num_components=None)
 
 
 @every_model

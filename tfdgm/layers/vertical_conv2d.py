@@ -7,9 +7,9 @@ class VerticalConv2D(keras.layers.Layer):
 
         y[i, j] = b + sum_(a = a_0..k//2) sum_(|e| <= k//2) x[s i - a, s j + e] K[a, e]
 
-    with a_0 = 1 for mask "A", of the first layer, and 0 for mask "B". y at row i then depends on whole rows above s i of the image
-    alone, so a row is computed at once: `call` takes all rows, `step` the next one. With k = 3 and mask "B" it is the
-    "down-shifted" convolution of PixelCNN++, Salimans et al. 2017, arXiv:1701.05517, section 2.4.
+    with a_0 = 1 for mask "A", of the first layer, and 0 for mask "B". y at row i then depends on whole rows of the image alone,
+    so a row is computed at once: `call` takes all rows, `step` the next one. With k = 3 and mask "B" it is the "down-shifted"
+    convolution of PixelCNN++, Salimans et al. 2017, arXiv:1701.05517, section 2.4.
 
     Shapes: x [n, height, width, in_filters] -> y [n, height / s, width / s, filters].
 

@@ -14,24 +14,26 @@ class PixelCNNPlusPlus(ImageNetwork):
     arXiv:1701.05517, section 2 and figure 2, with layers as in the authors' code; generated from as in Ramachandran et al. 2017,
     arXiv:1704.06001.
 
-    Stream u sees the rows above a pixel, stream ul also the pixels to its left, and u through 1 x 1 convolutions. With convolutions
-    over 2 x 3 (u: the pixel's row and the one above) or 2 x 2 pixels (ul), and g(x) = elu([x, -x]), a block is
+    Stream u sees the rows above a pixel; stream ul the pixels to its left too, and u through 1 x 1 convolutions (nin). With
+    convolutions over 2 x 3 pixels (u: its own row and the one above) or 2 x 2 (ul), and g(x) = elu([x, -x]), a block is
 
         x + a * sigmoid(b),  [a, b] = conv(dropout(g(conv(g(x)) + nin(g(u)) + nin(g(skip))))) + W c
 
-    nin(g(u)) in stream ul only, nin(g(skip)) on the way up only. Level l holds the image at 1 / 2^l of its height and width:
-    num_resnets blocks on the way down, then a convolution of stride 2; on the way up as many, and one more but on the coarsest level,
-    each with its mirror image as the skip, and between levels a transposed convolution of stride 2. params = nin(elu(ul)).
+    with nin(g(u)) in stream ul only, nin(g(skip)) on the way up only. Level l holds the image at 1 / 2^l of its height and width:
+    `num_resnets` blocks on the way down, then a convolution of stride 2 to the next level; from there a transposed one, and as
+    many blocks and one more on the way up (on the coarsest level no more), each with its mirror image as the skip. At the end
+    params = nin(elu(ul)).
 
-    With `levels` and more than one channel the network has one mixture a pixel, over its colours together, and gives the
-    parameters of each colour given those before it: see `ColourCoupling`.
+    With `levels` and more than one channel, that is one mixture a pixel over its colours together, from which come the parameters
+    of each colour given those before it: see `ColourCoupling`.
 
-    The paper's network for CIFAR-10 is event_shape=(32, 32, 3), levels=256, params_size=30, filters=160, num_resnets=5,
-    num_downsamplings=2, dropout=0.5.
+    The paper's network for CIFAR-10 has event_shape=(32, 32, 3), levels=256, params_size=30, filters=160, num_resnets=5 and
+    num_downsamplings=2: 53,659,080 weights in the authors' code, 53,610,020 here. 40,420 of the difference are the lengths of
+    weight normalization, which we leave out with its initialisation from data (second convolutions start at a tenth of the usual
+    scale, as there); 7,840 are biases of nins, which stand beside another bias; 800 are a tap of the first layer that is there
+    twice, and its bias. The condition's W is without bias, in each block of both streams, as there.
 
-    Where we differ: no weight normalization and no initialisation from data, but second convolutions start at a tenth of the usual
-    scale as there; no second bias where a nin meets a convolution; the first layer of ul has no tap that is there twice. See
-    `count_params` in the tests: 53,659,080 weights in the authors' code for CIFAR-10, 53,600,000 here.
+    Generating, row i computes stream u, and pixel (i, j) stream ul, on level l only where 2^l divides i (and j).
 
     Shapes: x [n, *event_shape], condition [n, *condition_shape] -> params [n, *event_shape, params_size].
 
@@ -128,8 +130,7 @@ class PixelCNNPlusPlus(ImageNetwork):
     def _flat(self, condition):
         return None if self.condition_shape is None else ops.reshape(condition, (-1, 1, 1, math.prod(self.condition_shape)))
 
-    # Generating. Row i computes stream u, and with pixel (i, j) stream ul, on level l only where 2^l divides i (and j): the level of
-    # a row or pixel below is the last of these. Rows of features are kept as [width, n, filters].
+    # Rows of features are kept as [1 + width, n, filters], with zeros to the left of the image.
 
     def initial_state(self, batch_size, condition=None):
         n, condition, f = batch_size, self._flat(condition), self.filters
@@ -189,23 +190,25 @@ class PixelCNNPlusPlus(ImageNetwork):
                 return y
 
             def coarser(y):
-                at = self.u.at_down
-                x, rows[at] = convolve(at, y), self.u.down[level].keep(y, rows[at])
-                deeper = {"u": level + 1, "ul": level + 1, "down": level, "from_coarser": level}
+                at, down = self.u.at_down, self.u.down[level]
+                kept, rows[at] = rows[at], down.keep(y, rows[at])
 
-                def body(k, state):
+                def below():
+                    return {key: new[key][start:] for key, start in deeper.items()}
+
+                def set_below(state):
                     for key, start in deeper.items():
                         new[key][start:] = state[key]
-                    new["down"][level] = convs[at].start_row(weights["ul"][level][at], seen[at])
-                    y = self.u.up[level](run(level + 1, x))
-                    new["from_coarser"][level] = ops.stack([y[:, :1], y[:, 1:]])
-                    return k + 1, {key: new[key][start:] for key, start in deeper.items()}
 
-                state = _at_most_once(
-                    ops.equal(i % 2 ** (level + 1), 0), body, {key: new[key][start:] for key, start in deeper.items()}
-                )
-                for key, start in deeper.items():
-                    new[key][start:] = state[key]
+                def body(k, state):
+                    set_below(state)
+                    new["down"][level] = convs[at].start_row(weights["ul"][level][at], seen[at])
+                    x = self.u.up[level](run(level + 1, down.step(y, weights["u"][level][at], kept)[0]))
+                    new["from_coarser"][level] = ops.stack([x[:, :1], x[:, 1:]])
+                    return k + 1, below()
+
+                deeper = {"u": level + 1, "ul": level + 1, "down": level, "from_coarser": level}
+                set_below(_at_most_once(ops.equal(i % 2 ** (level + 1), 0), body, below()))
                 return new["from_coarser"][level][i // 2**level % 2]
 
             y = self.u.run(level, y, block, coarser)
