@@ -370,6 +370,7 @@ def _cases():
     transformer = {"event_shape": (1, 2, 3), "levels": 8, "num_components": 2, **sizes}
     colours = np.repeat(random.integers(0, 8, (n, 1, 2, 1)), 3, axis=-1)
     multiscale = {"num_scales": 1, "filters": 8, "num_layers": 1, "base_layers": 1, "head_filters": 8}
+    rgb_of_two_rows = {"event_shape": (2, 2, 3), "levels": 8, "num_components": 2}
     flow = {**small, "num_layers": 2, "activation": "tanh"}
     models = tfdgm.models
     return [
@@ -395,6 +396,13 @@ def _cases():
         ),
         ModelCase("pixelsnail", models.PixelSNAIL, {**snail, **c, "levels": 3}, binary + binary[:, ::-1], condition),
         ModelCase("image_transformer_rgb", models.ImageTransformer, transformer, colours),
+        ModelCase(
+            "pixelcnn_plus_plus",
+            models.PixelCNNPlusPlus,
+            {**rgb_of_two_rows, **c, "filters": 4, "num_downsamplings": 1, "dropout": 0.0},
+            np.repeat(colours, 2, axis=1),
+            condition,
+        ),
         ModelCase("gaussian_mixture", models.GaussianMixture, {"event_shape": (3,), "num_components": 2}, real),
     ]
 

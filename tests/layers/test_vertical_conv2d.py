@@ -48,6 +48,21 @@ class TestStep:
         np.testing.assert_allclose(tf.concat(y, axis=1), layer(x), rtol=1e-12, atol=1e-12)
 
 
+class TestStrides:
+    def test_every_second_row_and_column(self):
+        # The image is even in height and width, as the networks hold it.
+        layer, dense = make("B", strides=2), make("B")
+        x = tf.constant(inputs()[:, :, :4])
+        np.testing.assert_allclose(layer(x), dense(x)[:, ::2, ::2], rtol=1e-12, atol=1e-12)
+        assert layer.compute_output_shape(x.shape) == layer(x).shape
+        weights, rows = layer.initial_state(2, 4)
+        for i in range(4):
+            if i % 2 == 0:
+                y, _ = layer.step(x[:, i : i + 1], weights, rows)
+                np.testing.assert_allclose(y[:, 0], layer(x)[:, i // 2], rtol=1e-12, atol=1e-12)
+            rows = layer.keep(x[:, i : i + 1], rows)
+
+
 class TestConfig:
     @every_config
     def test_from_config(self, name):

@@ -16,6 +16,7 @@ MODELS = {
     "PixelSNAIL": {"filters": 12, "num_blocks": 1, "num_layers": 1, "key_size": 4},
     "ImageTransformer": {"hidden_size": 12, "num_layers": 1, "num_heads": 2, "feed_forward_size": 12},
     "MultiscalePixelCNN": MULTISCALE,
+    "PixelCNNPlusPlus": {"filters": 6, "num_downsamplings": 0},
 }
 every_model = pytest.mark.parametrize("cls", MODELS)
 
@@ -67,6 +68,19 @@ class TestMultiscale:
         log_p = model.log_prob(x).numpy()
         interaction = abs(log_p[0] + log_p[3] - log_p[1] - log_p[2])
         assert interaction < 1e-12 if independent else interaction > 1e-3
+
+
+@pytest.mark.parametrize(("event_shape", "levels"), [((2, 2), 3), ((2, 2, 3), 2)], ids=["3 levels", "three channels"])
+def test_pixelcnn_plus_plus_with_coarser_levels_sums_to_1(event_shape, levels):
+    model = make("PixelCNNPlusPlus", event_shape, levels=levels, num_downsamplings=1)
+    passes(density_checks.total_probability("sum", model.log_prob, event_shape, levels, 1e-5))
+
+
+def test_pixelcnn_plus_plus_binary_data_without_a_mixture_are_bernoulli():
+    model = make("PixelCNNPlusPlus", (4, 4), levels=2, num_components=None, num_downsamplings=2)
+    assert type(model.distribution.family).__name__ == "Bernoulli"
+    with pytest.raises(ValueError, match=r"2 channels are joined by a mixture.*Received: levels=None, params_size=1"):
+        make("PixelCNNPlusPlus", (4, 4, 2), levels=2, num_components=None)
 
 
 @every_model

@@ -60,10 +60,11 @@ class TestNetworks:
             {p.name: p.default for p in list(inspect.signature(getattr(package, name).__init__).parameters.values())[1:]}
             for package in (models, networks)
         )
-        for argument in ("levels", "num_components", "dtype", "name"):
+        assert of_model.pop("num_components") == any_backend_run.NUM_COMPONENTS.get(name)
+        for argument in ("levels", "dtype", "name"):
             of_model.pop(argument)
-        for argument in ("params_size", "kwargs"):
-            of_network.pop(argument)
+        for argument in ("params_size", "kwargs", "levels"):
+            of_network.pop(argument, None)
         assert of_model == of_network
 
     @backends

@@ -1,7 +1,7 @@
 from keras import ops
 
 from tfdgm.families.family import Family
-from tfdgm.layers import bounded_log_scale
+from tfdgm.layers import bounded_log_scale, discretized_logistic_log_prob
 
 
 class DiscretizedLogisticMixture(Family):
@@ -11,11 +11,9 @@ class DiscretizedLogisticMixture(Family):
 
     where level 0 takes all that lies below it (y - d = -infinity) and level L-1 all above, so the P(x) add up to 1.
 
-    params = [a_1..a_K, m_1..m_K, r_1..r_K]: w = softmax(a), log s_k = bounded_log_scale(r_k). The paper cuts log s off at -7, and
-    bins of little mass are replaced by the density; here each bin is exact, as sigmoid(u) - sigmoid(v) =
-    sigmoid(u) sigmoid(-v) (1 - exp(v - u)). The paper's colours share one component and its means of G and B are linear in R and
-    G (eq. 3): that joins three values, and a family knows one. Our networks give each colour its own parameters, which see the
-    colours before it.
+    params = [a_1..a_K, m_1..m_K, r_1..r_K]: w = softmax(a), log s_k = bounded_log_scale(r_k). The paper cuts log s off at -7.
+    A family knows one value, and the paper's mixture is over three colours together (eq. 3): `networks.ColourCoupling` gives each
+    colour the parameters that this comes to. Other networks give each colour parameters of its own, which see those before it.
 
     Args:
       levels: L, 2 or more.
@@ -39,14 +37,7 @@ class DiscretizedLogisticMixture(Family):
 
     def log_prob(self, params, x):
         a, m, log_s = self._split(params)
-        d = 1 / (self.levels - 1)
-        x = x[..., None]
-        y = 2 * d * x - 1
-        u, v = (y + d - m) * ops.exp(-log_s), (y - d - m) * ops.exp(-log_s)
-        below, above = ops.log_sigmoid(u), ops.log_sigmoid(-v)
-        # Every branch is finite, with a finite gradient, at every x.
-        inside = below + above + ops.log(-ops.expm1(-2 * d * ops.exp(-log_s)))
-        log_bin = ops.where(x < 0.5, below, ops.where(x > self.levels - 1.5, above, inside))
+        log_bin = discretized_logistic_log_prob(x[..., None], m, log_s, self.levels)
         return ops.logsumexp(ops.log_softmax(a, axis=-1) + log_bin, axis=-1)
 
     def sample(self, params, uniforms):

@@ -3,6 +3,8 @@
 from tfdgm.layers.activations import bounded_log_scale, normal_quantile
 from tfdgm.layers.causal_attention import CausalAttention
 from tfdgm.layers.diagonal_bilstm import DiagonalBiLSTM
+from tfdgm.layers.discretized_logistic import discretized_logistic_log_prob
+from tfdgm.layers.down_right_conv2d import DownRightConv2D
 from tfdgm.layers.dropout import Dropout
 from tfdgm.layers.exporting import exporting, is_exporting
 from tfdgm.layers.lstm_cell import lstm_cell
@@ -11,18 +13,22 @@ from tfdgm.layers.masked_dense import MaskedDense
 from tfdgm.layers.noise_rows import first_noise_row, noise_from_row
 from tfdgm.layers.row_lstm import RowLSTM
 from tfdgm.layers.scan import scan
+from tfdgm.layers.shifted_conv2d_transpose import ShiftedConv2DTranspose
 from tfdgm.layers.update_slice import update_slice
 from tfdgm.layers.vertical_conv2d import VerticalConv2D
 
 __all__ = [
     "CausalAttention",
     "DiagonalBiLSTM",
+    "DownRightConv2D",
     "Dropout",
     "MaskedConv2D",
     "MaskedDense",
     "RowLSTM",
+    "ShiftedConv2DTranspose",
     "VerticalConv2D",
     "bounded_log_scale",
+    "discretized_logistic_log_prob",
     "exporting",
     "first_noise_row",
     "is_exporting",

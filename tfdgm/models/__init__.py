@@ -9,6 +9,7 @@ from tfdgm.models.made import MADE
 from tfdgm.models.maf import MAF
 from tfdgm.models.multiscale_pixelcnn import MultiscalePixelCNN
 from tfdgm.models.pixelcnn import PixelCNN
+from tfdgm.models.pixelcnn_plus_plus import PixelCNNPlusPlus
 from tfdgm.models.pixelrnn import PixelRNN
 from tfdgm.models.pixelsnail import PixelSNAIL
 from tfdgm.models.realnvp import RealNVP
@@ -23,6 +24,7 @@ __all__ = [
     "ImageTransformer",
     "MultiscalePixelCNN",
     "PixelCNN",
+    "PixelCNNPlusPlus",
     "PixelRNN",
     "PixelSNAIL",
     "RealNVP",

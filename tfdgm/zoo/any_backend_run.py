@@ -18,6 +18,8 @@ NETWORKS = [
     if issubclass(getattr(networks, name), networks.AutoregressiveNetwork)
     and name not in ("AutoregressiveNetwork", "ImageNetwork", "MADE")
 ]
+#: `num_components` where the model of that name has a default for it.
+NUM_COMPONENTS = {"PixelCNNPlusPlus": 10}
 
 
 def train(recipe, output_dir, *, data_dir=None, restart=False, stop_after=None, verbose="auto", report=print):
@@ -95,8 +97,11 @@ def build_trainer(recipe, what):
     given = runs.arguments(recipe, known, found, None if part.condition is None else part.condition.shape[1:])
     policy = keras.dtype_policies.get(given.pop("dtype"))
     half = policy.compute_dtype != policy.variable_dtype
+    levels, num_components = given.pop("levels"), given.pop("num_components", NUM_COMPONENTS.get(name))
+    if "levels" in inspect.signature(cls.__init__).parameters and num_components is not None:
+        given["levels"] = levels
     try:
-        family = families.of_levels(given.pop("levels"), given.pop("num_components", None))
+        family = families.of_levels(levels, num_components)
         network = cls(**given, params_size=family.params_size, dtype=policy.variable_dtype)
     except (TypeError, ValueError) as error:
         raise RecipeError(f"[model]: {name} could not be built from {given}: {error}") from None
