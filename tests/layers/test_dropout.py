@@ -20,6 +20,13 @@ class TestDropout:
         for a, b in ((first, second), (first[:, 1:], first[:, :-1]), (first[1:], first[:-1])):
             assert abs(np.corrcoef(a.ravel(), b.ravel())[0, 1]) < 4 / np.sqrt(a.size)
 
+    def test_masks_of_neighbouring_seeds_are_independent(self):
+        a, b = (Dropout(0.5, seed=seed)(tf.ones((200_000,)), training=True).numpy() == 0 for seed in (3, 4))
+        for shift in (0, 1):
+            for one, other in ((a, b), (b, a)):
+                correlation = np.corrcoef(one[shift:], other[: len(other) - shift])[0, 1]
+                assert abs(correlation) < 5 / np.sqrt(len(a))
+
     def test_same_seed_same_mask_and_xla_agrees(self):
         x = tf.ones((50, 40))
         masks = []

@@ -38,8 +38,10 @@ class Dropout(keras.layers.Layer):
         # In a batch that is spread over replicas, elements are numbered through all of it.
         first = first_noise_row() * math.prod(shape[1:])
         bits = ops.cast(ops.reshape(ops.arange(math.prod(shape), dtype="int32") + first, shape), "uint32")
-        for seed in (self.seed, step):
-            bits = _mix(_low(bits + ops.cast(seed, "uint32")))
+        # Networks number the seeds of their layers: these start far from each other, or one mask would be the next one shifted.
+        start = ops.convert_to_tensor(self.seed * 0x9E3779B1 % 2**32, "uint32")
+        for number in (start, ops.cast(step, "uint32")):
+            bits = _mix(_low(bits + number))
         keep = ops.cast(ops.right_shift(bits, 8), "float32") >= self.rate * 2.0**24
         return x * ops.cast(keep, x.dtype) / (1 - self.rate)
 
