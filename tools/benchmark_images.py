@@ -30,7 +30,7 @@ IMAGES, TRAIN_IMAGES, LEARNING_RATE = 16, 64, 1e-3
 MODELS = {
     "PixelCNN": ("PixelCNN", {"filters": 192, "num_layers": 7, "head_filters": 128}),
     "GatedPixelCNN": ("GatedPixelCNN", {"filters": 56, "num_layers": 10, "head_filters": 96}),
-    "PixelCNNPlusPlus": ("PixelCNNPlusPlus", {"levels": 2, "num_components": None, "filters": 32, "num_resnets": 2}),
+    "PixelCNNPlusPlus": ("PixelCNNPlusPlus", {"levels": 2, "num_components": None, "filters": 32, "num_resnets": 1}),
     "PixelSNAIL": ("PixelSNAIL", {"filters": 72, "num_blocks": 2}),
     "ImageTransformer": ("ImageTransformer", {"hidden_size": 128, "num_layers": 4}),
     "PixelRNN-row": ("PixelRNN", {"kind": "row", "filters": 56, "num_layers": 6}),
