@@ -125,7 +125,8 @@ class PixelCNNPlusPlus(ImageNetwork):
 
         run(self.u, 0, self.first_u(above))
         ul = run(self.ul, 0, self.first_above(padded) + _at_each_pixel(self.first_left, left))
-        features = _at_each_pixel(self.head, ops.elu(ul))
+        # Under a mixed policy, layers compute in less precision than the network.
+        features = ops.cast(_at_each_pixel(self.head, ops.elu(ul)), self.compute_dtype)
         return self._as_params(features if self.coupling is None else self.coupling(features, x))
 
     def _flat(self, condition):
