@@ -31,6 +31,12 @@ def test_call_against_loops(kernel_width, size):
     assert layer.compute_output_shape(x.shape) == y.shape
 
 
+def test_step_equals_call_of_a_pixel():
+    layer, x = make(2), inputs()
+    y = layer.step(layer.prepared(), x[:, 1, 2])
+    np.testing.assert_allclose(y, np.reshape(layer(x)[:, 2:4, 4:6], (2, -1)), rtol=1e-12, atol=1e-12)
+
+
 @every_width
 def test_from_config(kernel_width):
     layer = make(kernel_width)

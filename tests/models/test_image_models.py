@@ -83,6 +83,19 @@ def test_pixelcnn_plus_plus_binary_data_without_a_mixture_are_bernoulli():
         make("PixelCNNPlusPlus", (4, 4, 2), levels=2, num_components=None)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16"])
+def test_pixelcnn_plus_plus_learns_that_colours_are_equal(dtype):
+    x = np.repeat(np.random.default_rng(0).integers(0, 256, (64, 2, 2, 1)), 3, axis=-1)
+    model = tfdgm.models.PixelCNNPlusPlus((2, 2, 3), filters=6, num_downsamplings=1, num_components=2, dropout=0.0, dtype=dtype)
+    model.use_xla = False
+    before = model.log_prob(x).numpy().mean()
+    model.compile("adam")
+    model.optimizer.learning_rate = 0.01
+    model.fit(x, batch_size=16, epochs=10, shuffle=False, verbose=0)
+    after = model.log_prob(x).numpy()
+    assert np.isfinite(after).all() and after.mean() > before + 10  # In nats.
+
+
 @every_model
 class TestCompletion:
     def test_known_pixels_are_kept_and_the_rest_follows_p_of_the_unknown(self, cls, tmp_path):

@@ -42,9 +42,10 @@ class DownRightConv2D(keras.layers.Layer):
     def start_row(self, weights, row):
         """What the row above, [1 + width, n, in_filters] with zeros first, adds to y: [width / s, n, filters], b included."""
         kernel, _, bias = weights
-        pairs = ops.concatenate([row[: -1 : self.strides], row[1 :: self.strides]], axis=-1)
-        y = ops.matmul(ops.reshape(pairs, (-1, 2 * self.in_filters)), kernel)  # Of two axes: several cost a dozen operations.
-        return ops.reshape(y, (pairs.shape[0], -1, self.filters)) + bias
+        # Products of two axes: more would cost a dozen operations each.
+        left, right = (ops.reshape(x[:: self.strides], (-1, self.in_filters)) for x in (row[:-1], row[1:]))
+        y = ops.matmul(left, kernel[: self.in_filters]) + ops.matmul(right, kernel[self.in_filters :])
+        return ops.reshape(y, ((row.shape[0] - 1) // self.strides, -1, self.filters)) + bias
 
     def step(self, weights, above, left, x):
         """y [n, filters] at one pixel, from `above` at it, and x [n, in_filters] there and to its left."""

@@ -8,8 +8,8 @@ class ShiftedConv2DTranspose(keras.layers.Layer):
 
         y[2 i + a, 2 j + e] = b + sum of x[i, j] K[a, e],  a = 0..1, e = 0..1 or -1..1
 
-    Rows 2 i and 2 i + 1 come from row i alone; under the 2 x 2 kernel, their columns 2 j and 2 j + 1 from pixel (i, j) alone. So
-    `call` also takes a row, or under the 2 x 2 kernel a pixel, as an image of its own.
+    Rows 2 i and 2 i + 1 come from row i alone: `call` also takes a row, as an image of its own. Under the 2 x 2 kernel, their
+    columns 2 j and 2 j + 1 come from pixel (i, j) alone: `step` takes one.
 
     Shapes: x [n, height, width, in_filters] -> y [n, 2 height, 2 width, filters].
 
@@ -32,16 +32,27 @@ class ShiftedConv2DTranspose(keras.layers.Layer):
 
     def call(self, x):
         # One product, then sums of where columns meet: XLA and float64 on a CPU have no fast transposed convolution.
-        kernel, bias = ops.cast(self.kernel, self.compute_dtype), ops.cast(self.bias, self.compute_dtype)
         height, width = x.shape[1:3]
-        kernel = ops.reshape(ops.transpose(kernel, (2, 0, 1, 3)), (1, 1, self.in_filters, -1))
-        y = ops.conv(x, kernel, padding="valid", data_format="channels_last")
+        y = ops.matmul(ops.reshape(x, (-1, self.in_filters)), self._kernel())
         y = ops.reshape(y, (-1, height, width, 2, self.kernel_width, self.filters))
         even, odd = y[..., -2, :], y[..., -1, :]
         if self.kernel_width == 3:  # The odd column between two pixels belongs to both.
             odd = odd + ops.pad(y[:, :, 1:, :, 0], [[0, 0], [0, 0], [0, 1], [0, 0], [0, 0]])
         y = ops.transpose(ops.stack([even, odd], axis=3), (0, 1, 4, 2, 3, 5))
-        return ops.reshape(y, (-1, 2 * height, 2 * width, self.filters)) + bias
+        return ops.reshape(y, (-1, 2 * height, 2 * width, self.filters)) + ops.cast(self.bias, y.dtype)
+
+    def _kernel(self):
+        """[in_filters, 2 kernel_width filters]."""
+        return ops.reshape(ops.transpose(ops.cast(self.kernel, self.compute_dtype), (2, 0, 1, 3)), (self.in_filters, -1))
+
+    def prepared(self):
+        """The weights as `step` takes them."""
+        return self._kernel(), ops.tile(ops.cast(self.bias, self.compute_dtype), 4)
+
+    def step(self, weights, x):
+        """The 2 x 2 pixels that come from x [n, in_filters], side by side: [n, 4 filters]; of kernel_width 2."""
+        kernel, bias = weights
+        return ops.matmul(x, kernel) + bias
 
     def compute_output_shape(self, input_shape):
         n, height, width, _ = input_shape

@@ -4,7 +4,7 @@ import math
 import keras
 from keras import ops
 
-from tfdgm.layers import DownRightConv2D, Dropout, MaskedConv2D, ShiftedConv2DTranspose, VerticalConv2D, update_slice
+from tfdgm.layers import DownRightConv2D, Dropout, ShiftedConv2DTranspose, VerticalConv2D, update_slice
 from tfdgm.networks.colour_coupling import ColourCoupling
 from tfdgm.networks.image_network import ImageNetwork
 
@@ -124,11 +124,13 @@ class PixelCNNPlusPlus(ImageNetwork):
             return stream.run(level, y, block, coarser)
 
         run(self.u, 0, self.first_u(above))
-        features = self.head(ops.elu(run(self.ul, 0, self.first_above(padded) + self.first_left(left))))
+        ul = run(self.ul, 0, self.first_above(padded) + _at_each_pixel(self.first_left, left))
+        # Under a mixed policy, layers compute in less precision than the network.
+        features = ops.cast(_at_each_pixel(self.head, ops.elu(ul)), self.compute_dtype)
         return self._as_params(features if self.coupling is None else self.coupling(features, x))
 
     def _flat(self, condition):
-        return None if self.condition_shape is None else ops.reshape(condition, (-1, 1, 1, math.prod(self.condition_shape)))
+        return None if self.condition_shape is None else ops.reshape(condition, (-1, math.prod(self.condition_shape)))
 
     # Rows of features are kept as [1 + width, n, filters], with zeros to the left of the image.
 
@@ -142,10 +144,11 @@ class PixelCNNPlusPlus(ImageNetwork):
         weights = {
             "u": self.u.prepared(condition),
             "ul": self.ul.prepared(condition),
+            "up": [layer.prepared() for layer in self.ul.up],
             "first_u": self.first_u.prepared(),
             "first_above": self.first_above.prepared(),
-            "first_left": ops.cast(self.first_left.kernel[0], self.compute_dtype),
-            "head": [ops.cast(weight, self.compute_dtype) for weight in (self.head.kernel[0], self.head.bias)],
+            "first_left": ops.cast(self.first_left.kernel, self.compute_dtype),
+            "head": [ops.cast(weight, self.compute_dtype) for weight in (self.head.kernel, self.head.bias)],
         }
         convs_of_u, convs_of_ul = self.u.convolutions, self.ul.convolutions
         above = {
@@ -156,14 +159,14 @@ class PixelCNNPlusPlus(ImageNetwork):
             # What the rows above add to the convolutions of all blocks, and to those that lead to the next level.
             "ul": [zeros(w, n, 3 * f * len(blocks)) for blocks, w in zip(self.ul.blocks, widths, strict=True)],
             "down": [zeros(w, n, f) for w in widths[1:]],
-            "from_coarser": [zeros(2, n, 1, w, f) for w in widths[:-1]],
+            "from_coarser": [zeros(2, n, 1, w, f) for w in widths[:-1]],  # Of two rows.
         }
         x = ops.concatenate([zeros(self.width, n, self.num_channels), zeros(self.width, n, 1) + 1], axis=-1)
         row = {
             "x": ops.pad(x, [[1, 0], [0, 0], [0, 0]]),
             # What the convolutions of a level saw, side by side.
             "ul": [zeros(1 + w, n, sum(c.in_filters for c in convs)) for convs, w in zip(convs_of_ul, widths, strict=True)],
-            "from_coarser": [zeros(2, w, n, f) for w in widths[:-1]],  # Of both rows.
+            "from_coarser": [zeros(w, n, 4 * f) for w in widths[1:]],  # Of two rows of two pixels.
             "pixel": zeros(n, self.params_size) if self.coupling is None else self.coupling.start(zeros(n, self.coupling.size)),
         }
         return weights, above, row
@@ -173,7 +176,7 @@ class PixelCNNPlusPlus(ImageNetwork):
         new["u"] = [list(level) for level in above["u"]]
 
         def run(level, y):
-            rows, of_ul, convs = new["u"][level], [], self.ul.convolutions[level]
+            rows, of_ul, links, convs = new["u"][level], [], [], self.ul.convolutions[level]
             seen = _split(row["ul"][level], [conv.in_filters for conv in convs])
 
             def convolve(at, y):
@@ -185,8 +188,8 @@ class PixelCNNPlusPlus(ImageNetwork):
                 terms = layer.terms(skip=skip)
                 y = layer.apply(y, lambda y: sum(terms, convolve(at, y)), lambda y: convolve(at + 1, y))
                 first, second = (convs[c].start_row(weights["ul"][level][c], seen[c]) for c in (at, at + 1))
-                (link,) = self.ul.blocks[level][k].terms(link=y)
-                of_ul.extend([first + _by_column(link), second])
+                links.extend(self.ul.blocks[level][k].terms(link=y))
+                of_ul.extend([first, second])
                 return y
 
             def coarser(y):
@@ -212,6 +215,8 @@ class PixelCNNPlusPlus(ImageNetwork):
                 return new["from_coarser"][level][i // 2**level % 2]
 
             y = self.u.run(level, y, block, coarser)
+            links = _split(_by_column(ops.concatenate(links, axis=-1)), [self.filters] * len(links))
+            of_ul[::2] = [first + link for first, link in zip(of_ul[::2], links, strict=True)]
             new["ul"][level] = ops.concatenate(of_ul, axis=-1)
             return y
 
@@ -265,14 +270,14 @@ class PixelCNNPlusPlus(ImageNetwork):
                 def body(k, state):
                     rows[level + 1 :], from_coarser[level:] = state
                     x = convs[at].step(w[at], above["down"][level][column // 2], left[at], y)
-                    x = self.ul.up[level](run(level + 1, x)[:, None, None])  # Two rows of two pixels.
-                    x = ops.transpose(x, (1, 2, 0, 3))
-                    from_coarser[level] = update_slice(from_coarser[level], [0, column, 0, 0], x)
+                    x = self.ul.up[level].step(weights["up"][level], run(level + 1, x))
+                    from_coarser[level] = update_slice(from_coarser[level], [column // 2, 0, 0], x[None])
                     return k + 1, (rows[level + 1 :], from_coarser[level:])
 
                 here = ops.equal((above["i"] | j) % 2 ** (level + 1), 0)
                 rows[level + 1 :], from_coarser[level:] = _at_most_once(here, body, (rows[level + 1 :], from_coarser[level:]))
-                return from_coarser[level][above["i"] // 2**level % 2, column]
+                four = ops.reshape(from_coarser[level][column // 2], (-1, 4, self.filters))
+                return four[:, above["i"] // 2**level % 2 * 2 + column % 2]
 
             y = self.ul.run(level, y, block, coarser)
             rows[level] = update_slice(rows[level], [column + 1, 0, 0], ops.concatenate(seen, axis=-1)[None])
@@ -372,7 +377,7 @@ class _Stream(keras.layers.Layer):
                     levels[level][at + 1] = (*kernels, bias + (term[:, 0, 0] if self.is_linked else term))
                 if self.is_linked and block.skip is not None:
                     above, kernel, bias = levels[level][at]
-                    kernel = ops.concatenate([kernel, ops.cast(block.skip.kernel[0], kernel.dtype)])
+                    kernel = ops.concatenate([kernel, ops.cast(block.skip.kernel, kernel.dtype)])
                     levels[level][at] = above, kernel, bias
         return levels
 
@@ -401,15 +406,24 @@ class _GatedResnet(keras.layers.Layer):
 
     def terms(self, link=None, skip=None):
         """What is added to the first convolution."""
-        return [nin(_concat_elu(y)) for nin, y in ((self.link, link), (self.skip, skip)) if nin is not None and y is not None]
+        pairs = ((nin, y) for nin, y in ((self.link, link), (self.skip, skip)) if nin is not None and y is not None)
+        return [_at_each_pixel(nin, _concat_elu(y)) for nin, y in pairs]
 
     def of_condition(self, condition):
-        """What the condition [n, 1, 1, k] adds to the second: [n, 1, 1, 2 filters], or None."""
-        return None if self.condition is None else self.condition(condition)
+        """What the condition [n, k] adds to the second: [n, 1, 1, 2 filters], or None."""
+        return None if self.condition is None else self.condition(condition)[:, None, None]
 
 
 def _nin(in_filters, filters, dtype, use_bias=False):
-    return MaskedConv2D(in_filters, filters, 1, use_bias=use_bias, dtype=dtype)
+    dense = keras.layers.Dense(filters, use_bias=use_bias, dtype=dtype)
+    dense.build((None, in_filters))
+    return dense
+
+
+def _at_each_pixel(dense, x):
+    """A 1 x 1 convolution, as a product of two axes: convolutions, and products of more axes, start slowly."""
+    y = dense(ops.reshape(x, (-1, x.shape[-1])))
+    return ops.reshape(y, (-1, *x.shape[1:-1], dense.units))
 
 
 def _concat_elu(x):
