@@ -11,7 +11,14 @@ LOCAL = {"block_length": 3, "memory_length": 2}
 
 class TestImageTransformer(ImageNetworkContract):
     cls = ImageTransformer
-    base = {"event_shape": (3, 3), "hidden_size": 8, "num_layers": 1, "num_heads": 2, "feed_forward_size": 12}
+    base = {
+        "event_shape": (3, 3),
+        "hidden_size": 8,
+        "num_layers": 1,
+        "num_heads": 2,
+        "feed_forward_size": 12,
+        "block_length": None,
+    }
     # Local attention of as many layers as let every position see all before it.
     configs = {
         "plain": {},

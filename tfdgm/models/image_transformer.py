@@ -30,7 +30,7 @@ class ImageTransformer(DensityModel):
         num_heads=4,
         feed_forward_size=384,
         block_length=128,
-        memory_length=128,
+        memory_length=None,
         dropout=0.0,
         condition_shape=None,
         seed=0,

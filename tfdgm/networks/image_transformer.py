@@ -32,7 +32,8 @@ class ImageTransformer(ImageNetwork):
       num_layers: L.
       num_heads: attentions side by side, each of hidden_size / num_heads features.
       feed_forward_size: width between W_1 and W_2.
-      block_length, memory_length: of local attention, in sub-pixels; a block_length of None attends to all.
+      block_length, memory_length: of local attention, in sub-pixels. A memory_length of None is as long as the block; a block_length
+        of None attends to all.
       dropout: rate, in training only, also of h_0.
       condition_shape: shape of the condition, or None.
       seed: of dropout.
@@ -48,7 +49,7 @@ class ImageTransformer(ImageNetwork):
         num_heads=4,
         feed_forward_size=384,
         block_length=128,
-        memory_length=128,
+        memory_length=None,
         dropout=0.0,
         condition_shape=None,
         seed=0,
@@ -85,6 +86,7 @@ class ImageTransformer(ImageNetwork):
             self.condition_dense = dense(math.prod(self.condition_shape), hidden_size, use_bias=False)
         self.dropout = [Dropout(dropout, seed=seed + i, dtype=policy) for i in range(2 * num_layers + 1)]
         sizes = {"num_heads": num_heads, "key_size": head_size, "value_size": head_size}
+        memory_length = block_length or 0 if memory_length is None else memory_length
         local = {"block_length": block_length, "memory_length": memory_length}
         # One layer without weights serves all.
         self.attention = CausalAttention(self.event_size, **sizes, **local, dtype=policy)
