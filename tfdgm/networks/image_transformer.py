@@ -32,8 +32,8 @@ class ImageTransformer(ImageNetwork):
       num_layers: L.
       num_heads: attentions side by side, each of hidden_size / num_heads features.
       feed_forward_size: width between W_1 and W_2.
-      block_length, memory_length: of local attention, in sub-pixels. A memory_length of None is as long as the block; a block_length
-        of None attends to all.
+      block_length, memory_length: of local attention, in sub-pixels. A memory_length of None is as long as the block, and a
+        block_length of None attends to all.
       dropout: rate, in training only, also of h_0.
       condition_shape: shape of the condition, or None.
       seed: of dropout.
