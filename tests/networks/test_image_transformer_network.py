@@ -31,6 +31,12 @@ class TestImageTransformer(ImageNetworkContract):
     }
     generated_configs = ("condition", "three channels, local")
 
+    def test_memory_is_as_long_as_the_block_unless_told(self):
+        network, same, shorter = (self.make(block_length=3, memory_length=length) for length in (None, 3, 1))
+        x = np.random.default_rng(0).normal(size=(2, 3, 3))
+        np.testing.assert_array_equal(network(x), same(x))
+        assert (np.abs(network(x) - shorter(x)) > 1e-6).any()
+
     def test_against_the_formula(self):
         network = self.make()
         x = np.random.default_rng(0).normal(size=(3, 3))

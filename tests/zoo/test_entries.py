@@ -2,7 +2,9 @@ import json
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+import tensorflow as tf
 
 import tfdgm
 from tfdgm import zoo
@@ -57,6 +59,20 @@ class TestLookup:
     def test_needs_no_tensorflow(self):
         code = "import sys, tfdgm.zoo; tfdgm.zoo.names(); assert not {'tensorflow', 'keras'} & set(sys.modules)"
         subprocess.run([sys.executable, "-c", code], check=True)
+
+
+class TestArtifacts:
+    @pytest.mark.parametrize("name", entries.recipe_names())
+    def test_signatures_refuse_values_that_are_no_level(self, name):
+        if not (zoo.find(name) / "1").exists():
+            pytest.skip("not trained yet")
+        log_prob = tf.saved_model.load(str(zoo.find(name) / "1")).signatures["log_prob"]
+        spec = log_prob.structured_input_signature[1]["x"]
+        x = np.zeros((1, *spec.shape[1:]), spec.dtype.as_numpy_dtype)
+        assert np.isfinite(log_prob(x=tf.constant(x))["log_prob"]).all()
+        x.flat[0] = 10_000
+        with pytest.raises(tf.errors.InvalidArgumentError, match="`x` must hold integers 0.."):
+            log_prob(x=tf.constant(x))
 
 
 class TestLoad:
