@@ -71,7 +71,7 @@ class TestArtifacts:
         x = np.zeros((1, *spec.shape[1:]), spec.dtype.as_numpy_dtype)
         assert np.isfinite(log_prob(x=tf.constant(x))["log_prob"]).all()
         x.flat[0] = 10_000
-        with pytest.raises(tf.errors.InvalidArgumentError, match="`x` must hold integers 0.."):
+        with pytest.raises(tf.errors.InvalidArgumentError, match=r"`x` must hold integers 0\.\."):
             log_prob(x=tf.constant(x))
 
 
