@@ -10,3 +10,9 @@ import pytest
 def seeded():
     """Fixed initial weights and shuffles; every test may run alone or in any order."""
     keras.utils.set_random_seed(1)
+
+
+def pytest_collection_modifyitems(items):
+    """Files with slow tests first, so that with several processes what starts last is short."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)

@@ -5,5 +5,6 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 venv=${TFDGM_VENV:-.venv}
 bash tools/environment.sh "$venv" test
-# Three processes, since many tests wait for processes of their own; the tests of one file share what they build.
-"$venv/bin/python" -m pytest -n 3 --dist loadfile "$@"
+# Three processes, since many tests wait for processes of their own; the tests of one file share what they build. Files stay in the
+# order of tests/conftest.py.
+"$venv/bin/python" -m pytest -n 3 --dist loadfile --no-loadscope-reorder "$@"

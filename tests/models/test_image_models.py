@@ -76,8 +76,9 @@ def test_pixelcnn_plus_plus_with_coarser_levels_sums_to_1(event_shape, levels):
     passes(density_checks.total_probability("sum", model.log_prob, event_shape, levels, 1e-5))
 
 
-def test_pixelcnn_plus_plus_binary_data_without_a_mixture_are_bernoulli():
-    model = make("PixelCNNPlusPlus", (4, 4), levels=2, num_components=None, num_downsamplings=2)
+@pytest.mark.parametrize("num_components", [None, 0])  # A recipe has no None.
+def test_pixelcnn_plus_plus_binary_data_without_a_mixture_are_bernoulli(num_components):
+    model = make("PixelCNNPlusPlus", (4, 4), levels=2, num_components=num_components, num_downsamplings=2)
     assert type(model.distribution.family).__name__ == "Bernoulli"
     with pytest.raises(ValueError, match=r"2 channels are joined by a mixture.*Received: levels=None, params_size=1"):
         make("PixelCNNPlusPlus", (4, 4, 2), levels=2, num_components=None)
@@ -143,3 +144,10 @@ def test_verify(cls):
     report = tfdgm.verify(make(cls, (2, 4), levels=3, condition_shape=(2,)), x, condition=condition, artifact=False)
     assert report.passed, str(report)
     assert not report["mask leaks"].skipped and not report["total mass"].skipped
+
+
+@pytest.mark.parametrize("cls", ["PixelSNAIL", "ImageTransformer"])
+def test_verify_finds_attention_to_later_pixels(cls, monkeypatch):
+    monkeypatch.setattr(tfdgm.layers.CausalAttention, "_is_before", lambda self, s, t: tf.ones_like(s - t) > 0)
+    report = tfdgm.verify(make(cls, (2, 4), levels=3), artifact=False)
+    assert not report.passed and not report["mask leaks"].passed

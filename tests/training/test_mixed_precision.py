@@ -37,6 +37,20 @@ class TestMixedPrecision:
         assert {w.dtype for w in mixed.trainable_weights} == {"float32"}
         assert int(mixed.skipped_steps.numpy()) == 0
 
+    @pytest.mark.parametrize("name", [name for name, case in CASES.items() if len(case.config["event_shape"]) > 1])
+    def test_a_step_of_an_image_model_is_near_that_in_full_precision(self, name):
+        case, changes = CASES[name], []
+        for policy in ("float32", "mixed_bfloat16"):
+            model = case.make(seed=0, dtype=policy)
+            model.compile(keras.optimizers.SGD(1e-2), jit_compile=False)
+            before = [np.array(w) for w in model.trainable_weights]
+            loss = model.fit(case.x, case.condition, epochs=1, batch_size=len(case.x), verbose=0).history["loss"][0]
+            steps = [np.ravel(w - old) for w, old in zip(model.trainable_weights, before, strict=True)]
+            changes.append((loss, np.concatenate(steps)))
+        (loss, full), (half_loss, half) = changes
+        assert half_loss == pytest.approx(loss, rel=0.02) and half_loss != loss
+        assert np.dot(full, half) > 0.99 * np.linalg.norm(full) * np.linalg.norm(half) > 0
+
     @pytest.mark.parametrize("policy", HALF)
     def test_only_training_computes_in_half_precision(self, policy):
         case = CASES["maf"]

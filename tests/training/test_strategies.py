@@ -19,6 +19,12 @@ KINDS = [
     "realnvp",
     "pixelcnn_binary",
     "gated_pixelcnn",
+    "pixelrnn_row",
+    "pixelrnn_diagonal",
+    "pixelcnn_plus_plus",
+    "pixelsnail",
+    "image_transformer_rgb",
+    "multiscale_pixelcnn",
     "gaussian_mixture",
 ]
 CLUSTER = {"worker": ["a:1", "b:1"]}

@@ -67,12 +67,12 @@ class TestArtifacts:
         if not (zoo.find(name) / "1").exists():
             pytest.skip("not trained yet")
         log_prob = tf.saved_model.load(str(zoo.find(name) / "1")).signatures["log_prob"]
-        spec = log_prob.structured_input_signature[1]["x"]
-        x = np.zeros((1, *spec.shape[1:]), spec.dtype.as_numpy_dtype)
-        assert np.isfinite(log_prob(x=tf.constant(x))["log_prob"]).all()
-        x.flat[0] = 10_000
+        specs = log_prob.structured_input_signature[1]
+        given = {key: np.zeros((1, *spec.shape[1:]), spec.dtype.as_numpy_dtype) for key, spec in specs.items()}
+        assert np.isfinite(log_prob(**{key: tf.constant(value) for key, value in given.items()})["log_prob"]).all()
+        given["x"].flat[0] = 10_000
         with pytest.raises(tf.errors.InvalidArgumentError, match=r"`x` must hold integers 0\.\."):
-            log_prob(x=tf.constant(x))
+            log_prob(**{key: tf.constant(value) for key, value in given.items()})
 
 
 class TestLoad:

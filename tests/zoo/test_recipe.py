@@ -108,6 +108,7 @@ class TestErrors:
             (changed("training", learning_rate="fast"), "must be a number. Received: 'fast'"),
             (changed("training", ema_momentum=1.5), "between 0 and 1"),
             (changed("training", weight_decay=-1.0), "at least 0"),
+            (changed("training", warmup_epochs=-0.5), "at least 0"),
             (changed("training", optimizer="adm"), "no choice 'adm'. Did you mean 'adam'"),
             (changed("training", schedule="step"), "Known: constant, cosine"),
             (changed("data", source=3), "source must be a string"),

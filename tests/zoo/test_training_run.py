@@ -193,5 +193,11 @@ class TestBuilding:
         rate = build_optimizer(training, 10)._learning_rate
         np.testing.assert_allclose([rate(0), rate(25), rate(50)], [0.2, 0.1, 0.0], atol=1e-7)
 
+    @pytest.mark.parametrize("schedule, at_the_end", [("cosine", 0.0), ("constant", 0.2)])
+    def test_half_an_epoch_of_warm_up(self, schedule, at_the_end):
+        training = {**Recipe(RECIPE).training, "schedule": schedule, "learning_rate": 0.2, "epochs": 5, "warmup_epochs": 0.5}
+        rate = build_optimizer(training, 10)._learning_rate
+        np.testing.assert_allclose([rate(0), rate(2), rate(5), rate(50)], [0.0, 0.08, 0.2, at_the_end], atol=1e-7)
+
 
 RECIPE = {"model": {"class": "MAF"}, "data": {"source": "digits"}}

@@ -16,7 +16,7 @@ class CausalAttention(keras.layers.Layer):
         y_t = sum_(s in M(t)) w_ts v_s,    w_t = softmax over s in M(t) of q_t . k_s / sqrt(key_size)
 
     M(t) is all s <= t, or all s < t where `strict`, and then y_0 = 0, as M(0) is empty. With a block_length, it is 1-D local
-    attention (Parmar et al. 2018, arXiv:1802.05751, section 4.2.1): positions are cut into blocks, and M(t) holds of these s only
+    attention (Parmar et al. 2018, arXiv:1802.05751, section 3.3): positions are cut into blocks, and M(t) holds of these s only
     those in t's block and the memory_length positions before that block.
 
     Evaluated whole (`call`), or position by position: `write` puts a key and a value in a cache, in place, and `read` attends to

@@ -13,8 +13,8 @@ class PixelCNNPlusPlus(DensityModel):
     Args:
       event_shape: (height, width) or (height, width, channels); height and width are multiples of 2^num_downsamplings.
       levels: L for integers 0..L-1; 2 for binary data.
-      num_components: of the mixture; see `families.DiscretizedLogisticMixture`. None, for one channel only: one parameter a level
-        (Categorical), or for binary data Bernoulli.
+      num_components: of the mixture; see `families.DiscretizedLogisticMixture`. 0 or None, for one channel only: one parameter a
+        level (Categorical), or for binary data Bernoulli.
       filters, num_resnets, num_downsamplings, dropout, condition_shape, seed: see `networks.PixelCNNPlusPlus`.
     """
 
@@ -38,7 +38,7 @@ class PixelCNNPlusPlus(DensityModel):
         network = networks.PixelCNNPlusPlus(
             event_shape,
             params_size=family.params_size,
-            levels=levels if num_components is not None else None,
+            levels=levels if num_components else None,
             filters=filters,
             num_resnets=num_resnets,
             num_downsamplings=num_downsamplings,

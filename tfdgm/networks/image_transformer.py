@@ -8,14 +8,14 @@ from tfdgm.networks.image_network import ImageNetwork
 
 
 class ImageTransformer(ImageNetwork):
-    """A decoder of causal self-attention over sub-pixels: Parmar et al. 2018, arXiv:1802.05751, sections 3 and 4, eq. 1-2.
+    """A decoder of causal self-attention over sub-pixels: Parmar et al. 2018, arXiv:1802.05751, sections 3.1-3.3, eq. 1-2.
 
         h_0[t] = E x[t-1] + row[i] + column[j] + channel[c] + U condition          t = (i width + j) channels + c, x[-1] = 0
         a_l = layernorm(h_(l-1) + dropout(O attention(Q h_(l-1), K h_(l-1), V h_(l-1))))
         h_l = layernorm(a_l + dropout(W_1 relu(W_2 a_l))),                          params = P h_L
 
     A position attends to itself and to those before it (the input is shifted), or, with a block_length, to its block's and to
-    memory_length before the block: 1-D local attention, section 4.2.1. With L layers it then sees through the blocks before.
+    memory_length before the block: 1-D local attention, section 3.3. With L layers it then sees through the blocks before.
 
     x enters by a linear map E, as the paper's does under a mixture of logistics; its categorical model embeds each level.
     Places are learned, and O, not in eq. 1, joins the heads as in Vaswani et al. 2017, arXiv:1706.03762.
@@ -99,10 +99,11 @@ class ImageTransformer(ImageNetwork):
         self.built = True
 
     def call(self, x, condition=None, training=None):
-        row, column, channel = (ops.cast(table, self.compute_dtype) for table in self.places)
+        row, column, channel = self.places
         place = ops.reshape(row[:, None, None] + column[:, None] + channel, (self.event_size, self.hidden_size))
         x = ops.reshape(x, (-1, self.event_size, 1))
-        h = self.embedding(ops.pad(x[:, :-1], [[0, 0], [1, 0], [0, 0]])) + place
+        h = self.embedding(ops.pad(x[:, :-1], [[0, 0], [1, 0], [0, 0]]))
+        h = h + ops.cast(place, h.dtype)
         h = h if condition is None else h + self._of_condition(condition)[:, None]
         h = self.dropout[-1](h, training=training)
         for layer in range(self.num_layers):

@@ -2,15 +2,17 @@ import contextlib
 
 import keras
 
+from tfdgm.networks import AutoregressiveNetwork
+
 
 @contextlib.contextmanager
 def computing_in(model, policy):
-    """While this is open, the innermost layers of `model` compute under `policy` ("mixed_bfloat16", say); None changes nothing.
+    """While this is open, the layers of `model`'s networks compute under `policy` ("mixed_bfloat16", say); None changes nothing.
 
-    Networks made of several layers keep their own: they see inputs, and give parameters of a density, in full precision.
+    Networks themselves keep their own: they see inputs, and give parameters of a density, in full precision.
     """
     own = keras.dtype_policies.get(model.dtype_policy)
-    layers = [] if policy is None else [layer for layer in model._flatten_layers() if len(layer._flatten_layers()) == 1]
+    layers = [] if policy is None else list(_inner_layers(model))
     for layer in layers:
         layer.dtype_policy = policy
     try:
@@ -18,3 +20,13 @@ def computing_in(model, policy):
     finally:
         for layer in layers:
             layer.dtype_policy = own
+
+
+def _inner_layers(model):
+    """The innermost layers, and the blocks that image networks are made of."""
+    for layer in model._flatten_layers():
+        if len(layer._flatten_layers()) == 1:
+            yield layer
+        elif isinstance(layer, AutoregressiveNetwork):
+            inner = layer._flatten_layers(include_self=False)
+            yield from (x for x in inner if len(x._flatten_layers()) > 1 and not isinstance(x, AutoregressiveNetwork))

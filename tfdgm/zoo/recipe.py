@@ -25,7 +25,7 @@ SECTIONS = {
         "optimizer": "adam",
         "learning_rate": 1e-3,
         "schedule": "constant",
-        "warmup_epochs": 0,
+        "warmup_epochs": 0.0,
         "weight_decay": 0.0,
         "epsilon": None,
         "clipnorm": None,
@@ -47,13 +47,22 @@ _INTEGERS = {
     "batch_size": 1,
     "levels": 2,
     "epochs": 1,
-    "warmup_epochs": 0,
     "patience": 1,
     "accumulate_steps": 2,
     "steps_per_execution": 1,
     "seed": 0,
 }
-_NUMBERS = ("valid_fraction", "test_fraction", "learning_rate", "weight_decay", "epsilon", "clipnorm", "ema_momentum", "value")
+_NUMBERS = (
+    "valid_fraction",
+    "test_fraction",
+    "learning_rate",
+    "warmup_epochs",
+    "weight_decay",
+    "epsilon",
+    "clipnorm",
+    "ema_momentum",
+    "value",
+)
 _CHOICES = {"optimizer": OPTIMIZERS, "schedule": SCHEDULES, "precision": PRECISIONS, "unit": UNITS}
 
 
@@ -70,7 +79,7 @@ class Recipe:
     |  | from the data |
     | [data] | `source` (a name or a file), `condition`, `batch_size`, `valid_fraction`, `test_fraction`, `levels`, `seed` |
     | [training] | `epochs`, `optimizer`, `learning_rate`, `schedule` (constant or cosine), `warmup_epochs` (of a |
-    |  | rate that rises from 0), `weight_decay`, `epsilon` (of Adam and its kin), `clipnorm`, |
+    |  | rate that rises from 0; may be a fraction), `weight_decay`, `epsilon` (of Adam and its kin), `clipnorm`, |
     |  | `ema_momentum` (weights averaged over steps), `patience` (epochs without a better validation loss), |
     |  | `precision` (of the networks: float32, mixed_bfloat16 or mixed_float16; densities stay in float32), |
     |  | `accumulate_steps` (gradients averaged over so many steps make one update), `steps_per_execution` (steps in |
@@ -168,7 +177,7 @@ def _check_value(what, key, value):
         raise RecipeError(f"{what} must be a number. Received: {value!r}")
     if key in ("learning_rate", "clipnorm") and not 0 < value < float("inf"):
         raise RecipeError(f"{what} must be a number above 0. Received: {value!r}")
-    if key == "weight_decay" and not 0 <= value < float("inf"):
+    if key in ("warmup_epochs", "weight_decay") and not 0 <= value < float("inf"):
         raise RecipeError(f"{what} must be at least 0. Received: {value!r}")
     if key == "ema_momentum" and not 0 < value < 1:
         raise RecipeError(f"{what} must lie between 0 and 1. Received: {value!r}")

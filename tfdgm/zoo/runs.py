@@ -93,7 +93,7 @@ def count_weights(model):
 def build_optimizer(training, steps_per_epoch):
     """The Keras optimizer of a recipe's [training]."""
     rate = training["learning_rate"]
-    warmup, steps = (training[key] * steps_per_epoch for key in ("warmup_epochs", "epochs"))
+    warmup, steps = (round(training[key] * steps_per_epoch) for key in ("warmup_epochs", "epochs"))
     if training["schedule"] == "cosine":
         rate = keras.optimizers.schedules.CosineDecay(
             0.0 if warmup else rate, max(1, steps - warmup), warmup_target=rate if warmup else None, warmup_steps=warmup
