@@ -40,3 +40,11 @@ class TestTraining:
         after = np.mean(model.log_prob(case.x, **case.given))
         assert after > before + 0.02
         np.testing.assert_allclose(model.evaluate(case.x, case.condition, verbose=0), -after, rtol=1e-5)
+
+    def test_the_step_is_traced_once(self, monkeypatch):
+        case, traces = CASES["maf"], []
+        model, step = case.make(), case.cls.train_step
+        monkeypatch.setattr(case.cls, "train_step", lambda self, data: traces.append(data) or step(self, data))
+        model.compile("adam")
+        model.fit(case.x, batch_size=16, epochs=2, verbose=0)
+        assert len(traces) == 1

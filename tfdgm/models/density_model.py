@@ -278,6 +278,9 @@ class DensityModel(keras.Model):
             validation_data = inputs.training_data(self, *pair, name="validation_data")
         if not int(self.adapted.numpy()):
             self.adapt(data)
+        if self.compiled and not self.optimizer.built:  # Or the training step is traced twice.
+            with self.distribute_strategy.scope():
+                self.optimizer.build(self.trainable_variables)
         if not isinstance(data, tf.data.Dataset):
             data = inputs.full_batches(data, kwargs.pop("batch_size", None) or 32, kwargs.pop("shuffle", True))
         kwargs["shuffle"] = False  # Done above, or by the tf.data.
