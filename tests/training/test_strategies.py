@@ -13,7 +13,6 @@ from tfdgm.training import ClusterError, StrategyError, is_chief, make_strategy
 KINDS = [
     "made_binary",
     "maf",
-    "maf_condition",
     "maf_levels_act_norm",
     "iaf",
     "realnvp",
@@ -43,12 +42,11 @@ def replicas():
 class TestTwoReplicas:
     """Two replicas give what one gives with the same global batches, an uneven one included, after 20 steps."""
 
-    @pytest.mark.parametrize("name", [*KINDS, "stock_tfp", "dropout", "clipped_and_averaged", "spoiled"])
+    @pytest.mark.parametrize("name", [*KINDS, "validated", "stock_tfp", "dropout", "clipped_and_averaged", "spoiled"])
     def test_equals_one(self, replicas, name):
-        assert replicas[name]["weights"] < 1e-5, replicas[name]
-        assert replicas[name]["log_prob"] < 2e-5, replicas[name]
+        assert replicas[name]["weights"] < 1e-8, replicas[name]
         if name != "spoiled":  # The mean loss of an epoch with a spoiled step is not finite.
-            assert replicas[name]["loss"] < 2e-5, replicas[name]
+            assert replicas[name]["loss"] < 1e-5, replicas[name]  # Keras adds it up in float32.
             assert abs(replicas[name]["moved"]) > 1e-3  # It did train.
 
     def test_a_step_that_is_not_finite_is_skipped_by_all_and_counted_once(self, replicas):

@@ -86,7 +86,8 @@ class DensityModel(keras.Model):
         """
         if not isinstance(distribution, tfd.Distribution):
             raise TypeError(f"Expected a tfd.Distribution. Received: {type(distribution).__name__}")
-        model = _FromDistribution(name="from_distribution")
+        dtype = tf.as_dtype(distribution.dtype)
+        model = _FromDistribution(dtype=dtype.name if dtype.is_floating else None, name="from_distribution")
         ours = distribution if isinstance(distribution, Distribution) else Wrapped(distribution)
         model.use_xla = ours is distribution
         model._set_distribution(ours)
