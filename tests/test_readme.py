@@ -4,7 +4,8 @@ import re
 import numpy as np
 import pytest
 
-README = (pathlib.Path(__file__).parent.parent / "README.md").read_text()
+ROOT = pathlib.Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
 
 
 class TestReadme:
@@ -21,6 +22,16 @@ class TestReadme:
         assert names["flow"].evaluate(names["x"], verbose=0) == pytest.approx(entropy, abs=0.2)
         assert (tmp_path / "my_flow" / "1" / "saved_model.pb").exists()
         assert "FAIL" not in capsys.readouterr().out
+
+    @pytest.mark.slow
+    def test_the_python_on_images_draws_its_pictures(self, tmp_path, monkeypatch):
+        blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "images.md").read_text(), flags=re.DOTALL)
+        assert len(blocks) == 1
+        monkeypatch.chdir(tmp_path)
+        names = {}
+        exec(compile(blocks[0], "images.md", "exec"), names)
+        assert {path.stem for path in tmp_path.glob("*.png")} == {"completed", "receptive_field", "bits", "between"}
+        assert (names["completed"][:, :14] == names["x"][:8, :14]).all()
 
     def test_the_commands_it_names_exist(self):
         from tfdgm.cli.main import COMMANDS
