@@ -62,10 +62,8 @@ class TestLookup:
 
 
 class TestArtifacts:
-    @pytest.mark.parametrize("name", entries.recipe_names())
+    @pytest.mark.parametrize("name", zoo.names())
     def test_signatures_refuse_values_that_are_no_level(self, name):
-        if not (zoo.find(name) / "1").exists():
-            pytest.skip("not trained yet")
         log_prob = tf.saved_model.load(str(zoo.find(name) / "1")).signatures["log_prob"]
         specs = log_prob.structured_input_signature[1]
         given = {key: np.zeros((1, *spec.shape[1:]), spec.dtype.as_numpy_dtype) for key, spec in specs.items()}
