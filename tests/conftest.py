@@ -1,9 +1,18 @@
+import gc
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# What is compiled here runs for milliseconds. Processes that tests start inherit this.
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true")
 
 import keras
 import pytest
+
+import tfdgm.models  # noqa: F401
+
+# Tracing makes millions of objects; looking for garbage among them took a tenth of the time.
+gc.freeze()
+gc.set_threshold(50_000, 20, 100)
 
 
 @pytest.fixture(autouse=True)

@@ -84,10 +84,9 @@ def test_pixelcnn_plus_plus_binary_data_without_a_mixture_are_bernoulli(num_comp
         make("PixelCNNPlusPlus", (4, 4, 2), levels=2, num_components=None)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16"])
-def test_pixelcnn_plus_plus_learns_that_colours_are_equal(dtype):
+def test_pixelcnn_plus_plus_learns_that_colours_are_equal():
     x = np.repeat(np.random.default_rng(0).integers(0, 256, (64, 2, 2, 1)), 3, axis=-1)
-    model = tfdgm.models.PixelCNNPlusPlus((2, 2, 3), filters=6, num_downsamplings=1, num_components=2, dropout=0.0, dtype=dtype)
+    model = tfdgm.models.PixelCNNPlusPlus((2, 2, 3), filters=6, num_downsamplings=1, num_components=2, dropout=0.0)
     model.use_xla = False
     before = model.log_prob(x).numpy().mean()
     model.compile("adam")
@@ -99,15 +98,11 @@ def test_pixelcnn_plus_plus_learns_that_colours_are_equal(dtype):
 
 @every_model
 class TestCompletion:
-    def test_known_pixels_are_kept_and_the_rest_follows_p_of_the_unknown(self, cls, tmp_path):
+    def test_known_pixels_are_kept_and_the_rest_follows_p_of_the_unknown(self, cls):
         model = make(cls, (2, 2), levels=3)
-        model.export(tmp_path / "1")
-        complete = tf.saved_model.load(str(tmp_path / "1")).signatures["complete"]
         n = 4000
         x, known = np.tile([[2, 0], [1, 1]], (n, 1, 1)), np.tile([[1, 1], [1, 0]], (n, 1, 1))
-        seeds = np.stack([np.full(n, 3), np.arange(n)], axis=1)
-        x, known, seeds = (tf.constant(value, tf.int32) for value in (x, known, seeds))
-        drawn = complete(x=x, known=known, seed=seeds)["x"].numpy()
+        drawn = model.complete(x, known, seed=3).numpy()
         np.testing.assert_array_equal(drawn[:, 0], x[:, 0])
         np.testing.assert_array_equal(drawn[:, 1, 0], x[:, 1, 0])
         joint = np.exp(model.log_prob(np.array([[[2, 0], [1, level]] for level in range(3)])))

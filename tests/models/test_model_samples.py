@@ -7,8 +7,8 @@ from contracts import model_cases
 
 class TestSamples:
     @model_cases()
-    def test_same_seed_same_sample_and_prefix(self, case, trained):
-        model = trained(case)
+    def test_same_seed_same_sample_and_prefix(self, case, adapted):
+        model = adapted(case)
         n = 10
         given = {} if case.condition is None else {"condition": case.condition[:n]}
         first = {} if case.condition is None else {"condition": case.condition[:5]}
@@ -30,8 +30,8 @@ class TestSamples:
         "pixelcnn_condition",
         "gaussian_mixture",
     )
-    def test_eager_graph_and_xla(self, case, trained):
-        model = trained(case)
+    def test_eager_graph_and_xla(self, case, adapted):
+        model = adapted(case)
         given = {} if case.condition is None else {"condition": case.condition[:8]}
         seeds = tf.constant([[3, i] for i in range(8)], tf.int32)
         condition = None if case.condition is None else tf.constant(case.condition[:8])

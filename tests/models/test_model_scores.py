@@ -7,8 +7,8 @@ from contracts import model_cases
 
 class TestScores:
     @model_cases()
-    def test_rows_are_independent_and_batch_axes_are_kept(self, case, trained):
-        model = trained(case)
+    def test_rows_are_independent_and_batch_axes_are_kept(self, case, adapted):
+        model = adapted(case)
         scores = model.log_prob(**case.first(6)).numpy()
         assert np.isfinite(scores).all() and scores.shape == (6,)
         condition = None if case.condition is None else case.condition[:6].reshape(2, 3, 2)
@@ -24,8 +24,8 @@ class TestScores:
             assert (np.abs(other - scores) > 1e-6).all()
 
     @model_cases("made_categorical", "maf", "realnvp_levels")
-    def test_from_keras_predict_and_tf_function(self, case, trained):
-        model = trained(case)
+    def test_from_keras_predict_and_tf_function(self, case, adapted):
+        model = adapted(case)
         scores = model.log_prob(**case.first(8))
         np.testing.assert_allclose(
             model.predict(case.x[:8].astype(model.distribution.dtype.as_numpy_dtype), verbose=0), scores, rtol=1e-5
@@ -34,8 +34,8 @@ class TestScores:
         np.testing.assert_allclose(traced, scores, rtol=1e-5)
 
     @model_cases("made_real", "maf", "iaf", "realnvp", "gaussian_mixture")
-    def test_gradients_in_x_are_finite_far_outside_the_data(self, case, trained):
-        model = trained(case)
+    def test_gradients_in_x_are_finite_far_outside_the_data(self, case, adapted):
+        model = adapted(case)
         for scale in (1e-6, 1.0, 1e3, 1e5):
             x = tf.constant(scale * np.random.default_rng(0).normal(size=(8, *model.event_shape)), tf.float32)
             with tf.GradientTape() as tape:

@@ -16,7 +16,6 @@ class TestPixelCNNPlusPlus(ImageNetworkContract):
         "two downsamplings": {"event_shape": (8, 4), "num_downsamplings": 2},
         "two resnets, none": {"num_resnets": 2, "num_downsamplings": 0},
         "condition": {"condition_shape": (3,)},
-        "condition of two axes": {"condition_shape": (2, 2), "event_shape": (2, 4)},
         "one channel": {"event_shape": (2, 4, 1)},
         "three channels": {"event_shape": (2, 4, 3), "levels": 8, "params_size": 6},
         "two channels, condition": {"event_shape": (4, 2, 2), "levels": 2, "params_size": 3, "condition_shape": (3,)},

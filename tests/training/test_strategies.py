@@ -13,13 +13,11 @@ from tfdgm.training import ClusterError, StrategyError, is_chief, make_strategy
 KINDS = [
     "made_binary",
     "maf",
-    "maf_condition",
     "maf_levels_act_norm",
     "iaf",
     "realnvp",
     "pixelcnn_binary",
     "gated_pixelcnn",
-    "pixelrnn_row",
     "pixelrnn_diagonal",
     "pixelcnn_plus_plus",
     "pixelsnail",
@@ -48,10 +46,10 @@ class TestTwoReplicas:
         assert replicas[name]["weights"] < 1e-8, replicas[name]
         if name != "spoiled":  # The mean loss of an epoch with a spoiled step is not finite.
             assert replicas[name]["loss"] < 1e-5, replicas[name]  # Keras adds it up in float32.
-            assert abs(replicas[name]["moved"]) > 1e-3  # It did train.
+            assert replicas[name]["moved"] > 0.01  # It did train.
 
     def test_a_step_that_is_not_finite_is_skipped_by_all_and_counted_once(self, replicas):
-        assert replicas["spoiled"]["skipped"] == [2, 2]  # One in each of two epochs.
+        assert replicas["spoiled"]["skipped"] == [1, 1]
         assert replicas["maf"]["skipped"] == [0, 0]
 
 

@@ -23,7 +23,8 @@ def same_sample(name, first, second, tolerance, what):
 
 
 def saved_model(model, rows, condition, folder, tolerance):
-    """Checks of a SavedModel written to `folder`: log_prob and sample through TensorFlow alone, then the model loaded back."""
+    """Checks of a SavedModel written to `folder`: log_prob, sample and complete through TensorFlow alone, then the model loaded
+    back."""
     path = pathlib.Path(folder) / "1"
     model.export(path)
     loaded = tf.saved_model.load(str(path))
@@ -40,6 +41,18 @@ def saved_model(model, rows, condition, folder, tolerance):
     served = loaded.signatures["sample"](seed=seeds, **given)["x"]
     expected_sample = model.sample(n, seed=1, condition=None if condition is None else condition[:n])
     yield same_sample("SavedModel: sample", expected_sample, served, 100 * tolerance, "signature, model.sample")
+
+    name = "SavedModel: complete"
+    if "complete" in loaded.signatures:
+        order = model.distribution.network.order
+        known = np.zeros((n, len(order)), int)
+        known[:, order[: len(order) // 2]] = 1
+        known = known.reshape((n, *model.event_shape))
+        served = loaded.signatures["complete"](x=x[:n], known=tf.cast(known, x.dtype), seed=seeds, **given)["x"]
+        completed = model.complete(rows[:n], known, seed=1, condition=None if condition is None else condition[:n])
+        yield same_sample(name, completed, served, 100 * tolerance, "signature, model.complete")
+    else:
+        yield Check.skip(name, "no autoregressive model of x itself")
 
     name = "load: log_prob"
     try:
