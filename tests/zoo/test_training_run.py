@@ -8,7 +8,7 @@ import pytest
 import tfdgm
 from tfdgm import data, zoo
 from tfdgm.training import StrategyError
-from tfdgm.zoo import Recipe, RecipeError
+from tfdgm.zoo import Recipe, RecipeError, runs
 from tfdgm.zoo.training_run import build_model, build_optimizer
 
 QUIET = {"verbose": 0, "report": lambda line: None}
@@ -75,6 +75,28 @@ class TestOptionsOfTraining:
         }
         assert card["training"]["replicas"] == 1 and card["training"]["waiting_for_data"] is None
         assert card["model"]["config"]["dtype"] == "mixed_bfloat16" and np.isfinite(card["test"]["nll"])
+
+    @pytest.mark.parametrize(
+        ("precision", "cpuinfo", "slow"),
+        [
+            ("mixed_bfloat16", "flags : fma avx2", True),
+            ("mixed_bfloat16", "flags : avx2 avx512_bf16", False),
+            ("mixed_bfloat16", "Features : fp asimd bf16", False),
+            ("mixed_float16", "flags : avx2 avx512_bf16", True),
+            ("float32", "flags : fma avx2", False),
+            ("mixed_bfloat16", "", False),  # A system that does not tell.
+        ],
+    )
+    def test_emulated_precision_is_said(self, precision, cpuinfo, slow, monkeypatch, tmp_path):
+        (tmp_path / "cpuinfo").write_text(f"processor : 0\n{cpuinfo}\n")
+        read, lines = runs._cpuinfo, []
+        monkeypatch.setattr(runs, "_cpuinfo", lambda key: read(key, tmp_path / "cpuinfo"))
+        monkeypatch.setattr(runs, "_accelerators", lambda backend: [])
+        runs.report_emulation(precision, lines.append)
+        assert len(lines) == slow and all(precision in line and "--precision float32" in line for line in lines)
+        monkeypatch.setattr(runs, "_accelerators", lambda backend: ["a GPU"])
+        runs.report_emulation(precision, lines.append)
+        assert len(lines) == slow
 
     def test_logs_for_tensorboard(self, recipe, tmp_path):
         pytest.importorskip("tensorboard")

@@ -54,6 +54,7 @@ def train(recipe, output_dir, *, data_dir=None, restart=False, stop_after=None, 
     checkpoints = Checkpoints(output_dir / "checkpoints", patience=training["patience"], run=run)
     report(f"{recipe.model['class']}, {runs.count_weights(model):,} weights, on {what.name}: {rows[0]:,} train, "
            f"{rows[1]:,} validation, {rows[2]:,} test rows. Keras runs on {run['backend']}.")  # fmt: skip
+    runs.report_emulation(training["precision"], report)
     if restart or not runs.restore(checkpoints, model, training["epochs"], steps, report):
         part = what.parts["train"]
         model.adapt(part.x[part.rows[:65536]])

@@ -21,6 +21,12 @@ from tfdgm.zoo.unknown_name import unknown_name
 #: What a run under another backend than TensorFlow leaves in its folder, for `tfdgm export`.
 RECORD, WEIGHTS = "record.json", "weights.weights.h5"
 
+#: Names in /proc/cpuinfo of arithmetic in half precision.
+_ARITHMETIC = {
+    "mixed_bfloat16": {"avx512_bf16", "amx_bf16", "bf16"},
+    "mixed_float16": {"avx512_fp16", "amx_fp16", "asimdhp"},
+}
+
 
 def as_recipe(recipe):
     """A `Recipe` from one, a dict of its sections, or what `Recipe.read` takes."""
@@ -215,12 +221,26 @@ def write_text(path, text):
     aside.replace(path)
 
 
+def report_emulation(precision, report):
+    """Says so where training computes in a precision that the processor has no arithmetic for, and there is no accelerator."""
+    flags = _cpuinfo("flags") or _cpuinfo("Features")
+    if precision not in _ARITHMETIC or flags is None or _ARITHMETIC[precision] & set(flags.split()):
+        return
+    if not _accelerators(keras.backend.backend()):
+        report(f"This processor has no arithmetic for {precision} and emulates it: float32 is faster here (--precision float32).")
+
+
 def _cpu():
+    return _cpuinfo("model name") or platform.processor() or platform.machine()
+
+
+def _cpuinfo(key, path="/proc/cpuinfo"):
+    """The first processor's value of a key, None where Linux has none."""
     try:
-        lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
+        lines = pathlib.Path(path).read_text().splitlines()
+    except OSError:
+        return None
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith(key)), None)
 
 
 def _accelerators(backend):
@@ -234,5 +254,6 @@ def _accelerators(backend):
         return [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     import tensorflow as tf
 
-    devices = tf.config.list_physical_devices("GPU")
-    return [tf.config.experimental.get_device_details(device).get("device_name", device.name) for device in devices]
+    gpus = tf.config.list_physical_devices("GPU")
+    names = [tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name) for gpu in gpus]
+    return names + [tpu.name for tpu in tf.config.list_logical_devices("TPU")]

@@ -78,6 +78,7 @@ def train(
            f"{splits.num_valid:,} validation, {splits.num_test:,} test rows.")  # fmt: skip
     if strategy.num_replicas_in_sync > 1:
         report(f"{strategy.num_replicas_in_sync} replicas share each batch of {recipe.data['batch_size']}.")
+    runs.report_emulation(training["precision"], report)
     if not restart:
         runs.restore(checkpoints, model, training["epochs"], steps, report)
     if not int(model.adapted.numpy()):
