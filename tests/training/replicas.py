@@ -50,11 +50,12 @@ def train(strategy, make, case, callbacks=(), **options):
         model = make()
         model.compile(keras.optimizers.Adam(1e-2, **options))
     data = (case.x,) if case.condition is None else (case.x, case.condition)
-    start = []  # After what is set from data.
-    callbacks = [keras.callbacks.LambdaCallback(on_train_begin=lambda logs: start.extend(model.get_weights())), *callbacks]
+    start = []  # After what is set from data, and without counters of steps.
+    begin = keras.callbacks.LambdaCallback(on_train_begin=lambda logs: start.extend(map(np.array, model.trainable_weights)))
+    callbacks = [begin, *callbacks]
     batches = tf.data.Dataset.from_tensor_slices(data if len(data) > 1 else data[0]).batch(20).repeat(7)
     history = model.fit(batches, steps_per_epoch=20, validation_data=batches.take(3), verbose=0, callbacks=callbacks)
-    return model, _farthest(start, model.get_weights()), history.history
+    return model, _farthest(start, [np.array(weight) for weight in model.trainable_weights]), history.history
 
 
 def _farthest(weights, others):

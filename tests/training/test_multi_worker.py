@@ -87,4 +87,6 @@ class TestWorkers:
             process.communicate()
         outputs = finish(start(folder / "recipe.toml", output, 2))
         assert re.search(r"Going on after epoch [12]", outputs[0])
+        assert "2 replicas share each batch of 96" in outputs[0] and "SavedModel" in outputs[0]
+        assert "Epoch" not in outputs[1] and "SavedModel" not in outputs[1]
         assert assert_same(folder, "killed")["training"]["replicas"] == 2

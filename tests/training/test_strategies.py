@@ -13,11 +13,13 @@ from tfdgm.training import ClusterError, StrategyError, is_chief, make_strategy
 KINDS = [
     "made_binary",
     "maf",
+    "maf_condition",
     "maf_levels_act_norm",
     "iaf",
     "realnvp",
     "pixelcnn_binary",
     "gated_pixelcnn",
+    "pixelrnn_row",
     "pixelrnn_diagonal",
     "pixelcnn_plus_plus",
     "pixelsnail",

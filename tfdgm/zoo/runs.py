@@ -227,7 +227,7 @@ def report_emulation(precision, report):
     if precision not in _ARITHMETIC or flags is None or _ARITHMETIC[precision] & set(flags.split()):
         return
     if not _accelerators(keras.backend.backend()):
-        report(f"This processor has no arithmetic for {precision} and emulates it: float32 is faster here (--precision float32).")
+        report(f"This processor emulates {precision}, for which it has no arithmetic: try --precision float32, likely faster.")
 
 
 def _cpu():
