@@ -147,8 +147,8 @@ class TestStep:
         np.testing.assert_allclose(by_steps(layer, *given, one_head=True), layer(*given), rtol=1e-12, atol=1e-12)
 
     def test_the_cache_of_local_attention_does_not_grow(self):
-        assert [u.shape for u in make("local", length=1000).initial_state(5)] == [(5, 1, 7, 3), (5, 1, 7, 2)]
-        assert [u.shape for u in make("itself too", length=9).initial_state(5)] == [(5, 1, 9, 3), (5, 1, 9, 2)]
+        assert [u.shape for u in make("local", length=1000).initial_state(5)] == [(5, 7, 3), (5, 7, 2)]
+        assert [u.shape for u in make("itself too", length=9).initial_state(5)] == [(5, 9, 3), (5, 9, 2)]
 
 
 class TestConfig:

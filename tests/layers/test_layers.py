@@ -1,10 +1,22 @@
+import contextlib
+
 import keras
 import numpy as np
 import pytest
 import scipy.stats
 import tensorflow as tf
 
-from tfdgm.layers import Dropout, MaskedDense, bounded_log_scale, exporting, is_exporting, normal_quantile, update_slice
+from tfdgm.layers import (
+    Dropout,
+    MaskedDense,
+    bounded_log_scale,
+    exporting,
+    is_exporting,
+    normal_quantile,
+    take_row,
+    take_slice,
+    update_slice,
+)
 
 
 class TestMaskedDense:
@@ -151,6 +163,20 @@ class TestUpdateSlice:
         x = tf.zeros((3, 2))
         graph = tf.function(lambda i: update_slice(x, [i, 0], x[:1])).get_concrete_function(tf.constant(1)).graph
         assert not any(op.type == "TensorStridedSliceUpdate" for op in graph.get_operations())
+
+
+class TestTakeSlice:
+    @pytest.mark.parametrize("mode", ["eager", "graph", "xla", "exporting"])
+    def test_values_at_a_moving_index(self, mode):
+        x = np.arange(24.0).reshape(4, 3, 2)
+
+        def run(i):
+            return take_row(tf.constant(x), i), take_slice(tf.constant(x), [0, i, 1], [None, 2, 1])
+
+        with exporting() if mode == "exporting" else contextlib.nullcontext():
+            row, part = (run if mode == "eager" else tf.function(run, jit_compile=mode == "xla"))(tf.constant(1))
+        np.testing.assert_array_equal(row, x[1])
+        np.testing.assert_array_equal(part, x[:, 1:3, 1:2])
 
 
 def test_layers_are_keras_layers():

@@ -110,7 +110,7 @@ class TestStep:
         # Two rows above of a 5 x 5 kernel, and the row at hand with two columns to its left.
         layer = make("B", kernel_size=5)
         _, (rows, sums), row = layer.initial_state(7, 100)
-        assert rows.shape == (7, 2, 100, 2) and sums.shape == (100, 7, 3) and row.shape == (7, 102, 2)
+        assert rows.shape == (2, 100, 7, 2) and sums.shape == (100, 7, 3) and row.shape == (102, 7, 2)
 
 
 class TestConfig:

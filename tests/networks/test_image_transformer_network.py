@@ -16,6 +16,7 @@ class TestImageTransformer(ImageNetworkContract):
         "hidden_size": 8,
         "num_layers": 1,
         "num_heads": 2,
+        "head_size": 3,
         "feed_forward_size": 12,
         "block_length": None,
     }
@@ -53,10 +54,10 @@ class TestImageTransformer(ImageNetworkContract):
             return u @ layer.kernel.numpy() + layer.bias.numpy()
 
         q, k, v = np.split(h @ network.query_key_value[0].kernel.numpy(), 3, axis=-1)
-        a = np.zeros((9, 8))
+        a = np.zeros((9, 6))
         for t in range(9):
-            for part in (slice(0, 4), slice(4, 8)):
-                weight = np.exp(k[: t + 1, part] @ q[t, part] / np.sqrt(4))
+            for part in (slice(0, 3), slice(3, 6)):
+                weight = np.exp(k[: t + 1, part] @ q[t, part] / np.sqrt(3))
                 a[t, part] = weight @ v[: t + 1, part] / weight.sum()
         a = norm(network.norms[0][0], h + dense(network.join[0], a))
         h = norm(network.norms[0][1], a + dense(network.narrow[0], np.maximum(dense(network.widen[0], a), 0)))
@@ -90,7 +91,8 @@ class TestImageTransformer(ImageNetworkContract):
         [
             ({"event_shape": (6,)}, r"\(height, width\) or \(height, width, channels\). Received: event_shape=\(6,\)"),
             ({"num_layers": 0}, r"`num_layers` must be 1 or more. Received: num_layers=0"),
-            ({"hidden_size": 7}, r"`hidden_size` must be a multiple of the 2 heads. Received: hidden_size=7"),
+            ({"hidden_size": 0}, r"`hidden_size` must be 1 or more. Received: hidden_size=0"),
+            ({"head_size": 0}, r"`head_size` must be 1 or more. Received: head_size=0"),
             ({"memory_length": 2}, r"comes with a `block_length`. Received: memory_length=2, block_length=None"),
         ],
     )

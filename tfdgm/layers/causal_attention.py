@@ -1,10 +1,10 @@
-import functools
 import math
 
 import keras
 from keras import ops
 
-from tfdgm.layers.update_slice import update_slice
+from tfdgm.layers.exporting import is_exporting
+from tfdgm.layers.slices import take_slice, update_slice
 
 #: Queries that are scored together where a position may see all before it.
 _QUERIES = 256
@@ -73,55 +73,46 @@ class CausalAttention(keras.layers.Layer):
         return ops.reshape(y, (-1, self.length, self.num_heads * self.value_size))
 
     def initial_state(self, batch_size):
-        """The empty cache."""
+        """The empty cache: keys and values [n num_heads, positions kept, size]."""
+        # With an axis for a single head, XLA would copy all of it at each step.
         return tuple(
-            ops.zeros((batch_size, self.num_heads, self._kept, size), self.compute_dtype)
+            ops.zeros((batch_size * self.num_heads, self._kept, size), self.compute_dtype)
             for size in (self.key_size, self.value_size)
         )
 
     def write(self, t, key, value, cache):
         """The cache with key [n, num_heads * key_size] and value [n, num_heads * value_size] of position t, a scalar."""
-        at = [0, 0, t % self._kept, 0]
-        new = (ops.reshape(u, (-1, self.num_heads, 1, u.shape[-1] // self.num_heads)) for u in (key, value))
-        return tuple(update_slice(old, at, u) for old, u in zip(cache, new, strict=True))
+        at, new = [0, t % self._kept, 0], ((key, self.key_size), (value, self.value_size))
+        return tuple(update_slice(old, at, ops.reshape(u, (-1, 1, size))) for old, (u, size) in zip(cache, new, strict=True))
 
     def read(self, t, query, cache, first_head=0):
         """y [n, heads * value_size] of position t, for as many heads, from first_head on, as query [n, heads * key_size] has."""
-        query = ops.reshape(query, (-1, query.shape[-1] // self.key_size, 1, self.key_size))
-        heads = query.shape[1]
+        heads = query.shape[-1] // self.key_size
         if heads < self.num_heads:
-            cache = [ops.slice(u, [0, first_head, 0, 0], [ops.shape(u)[0], heads, *u.shape[2:]]) for u in cache]
-        if self.block_length is None:
-            y = self._attend_to_prefix(t, query, cache)
-        else:
-            # A slot holds the last position up to t that falls on it; below 0, none yet.
-            s = t - (t - ops.arange(self._kept)) % self._kept
-            first = ops.maximum(t // self._block * self._block - self._memory, 0)
-            y = self._attend(query, *cache, ops.logical_and(s >= first, self._is_before(s, t)))
-        return ops.reshape(y, (-1, heads * self.value_size))
-
-    def _attend_to_prefix(self, t, query, cache):
-        """Attends to the cache up to the end of t's block, which saves XLA much; without it, slices cost what they save."""
-
-        def up_to(end):
-            seen = [u if end == self.length else u[:, :, :end] for u in cache]
-            return self._attend(query, *seen, self._is_before(ops.arange(end), t))
-
-        ends = range(self._block, self.length + self._block, self._block)
-        branches = [functools.partial(up_to, min(end, self.length)) for end in ends]
-        return branches[0]() if len(branches) == 1 else ops.switch(t // self._block, branches)
+            of_heads = [ops.reshape(u, (-1, self.num_heads, *u.shape[1:])) for u in cache]
+            of_heads = [take_slice(u, [0, first_head, 0, 0], [None, heads, None, None]) for u in of_heads]
+            cache = [ops.reshape(u, (-1, *u.shape[2:])) for u in of_heads]
+        # A slot holds the last position up to t that falls on it; below 0, none yet. XLA would divide for each head anew.
+        slot, slot_of_t = ops.arange(self._kept), t % self._kept
+        s = slot + (t - slot_of_t) - ops.where(slot <= slot_of_t, 0, self._kept)
+        first = ops.maximum(t // self._block * self._block - self._memory, 0)
+        mask = ops.logical_and(s >= first, self._is_before(s, t))
+        return ops.reshape(self._attend(ops.reshape(query, (-1, 1, self.key_size)), *cache, mask), (-1, heads * self.value_size))
 
     def _is_before(self, s, t):
         return s < t if self.strict else s <= t
 
     def _attend(self, query, key, value, mask):
-        """[n, heads, queries, value_size]; a query that sees nothing gets 0."""
-        scores = ops.matmul(query * self.key_size**-0.5, ops.swapaxes(key, -1, -2))
+        """[..., queries, value_size]; a query that sees nothing gets 0."""
+        scores = _product(query * self.key_size**-0.5, key, transpose_b=True)
         # In half precision, sums over thousands of weights would lose them.
         scores = ops.cast(scores, keras.backend.result_type(scores.dtype, "float32"))
-        weights = ops.softmax(ops.where(mask, scores, -1e30))
+        scores = scores + ops.where(mask, ops.cast(0.0, scores.dtype), ops.cast(-1e30, scores.dtype))
+        # softmax(scores) value, divided last, where it is least to do. The largest of the weights is 1, unless none is left.
+        weights = ops.exp(scores - ops.stop_gradient(ops.max(scores, axis=-1, keepdims=True)))
         weights = weights * ops.cast(mask, weights.dtype) if self.strict else weights
-        return ops.matmul(ops.cast(weights, value.dtype), value)
+        total = ops.maximum(ops.sum(weights, axis=-1, keepdims=True), 1.0)
+        return _product(ops.cast(weights, value.dtype), value) / ops.cast(total, value.dtype)
 
     def _heads(self, u):
         """[n, T, num_heads * size] -> [n, num_heads, T, size]."""
@@ -141,3 +132,13 @@ class CausalAttention(keras.layers.Layer):
             "block_length": self.block_length,
             "memory_length": self.memory_length,
         }
+
+
+def _product(a, b, transpose_b=False):
+    """a b, or a b^T, over the last two axes."""
+    if keras.backend.backend() == "tensorflow" and is_exporting() and a.shape[-2] == 1 and a.dtype in ("float32", "float64"):
+        import tensorflow as tf
+
+        # oneDNN, which TensorFlow prefers for the other operation, takes some 50 us to begin; this one is Eigen's.
+        return tf.raw_ops.BatchMatMulV3(x=a, y=b, Tout=a.dtype, adj_y=transpose_b)
+    return ops.matmul(a, ops.swapaxes(b, -1, -2) if transpose_b else b)

@@ -4,7 +4,7 @@ from keras import ops
 from tfdgm.layers.lstm_cell import lstm_cell
 from tfdgm.layers.masked_conv2d import MaskedConv2D
 from tfdgm.layers.scan import scan
-from tfdgm.layers.update_slice import update_slice
+from tfdgm.layers.slices import take_row, take_slice, update_slice
 
 
 class DiagonalBiLSTM(keras.layers.Layer):
@@ -122,14 +122,14 @@ class DiagonalBiLSTM(keras.layers.Layer):
     def step(self, column, channel, x, weights, above, row):
         """(h [n, filters / num_channels] of one channel of the pixel at `column`, `row`), given that channel's x."""
         ((kernel, *_), _), (sums, r), (x_and_l, c_row) = weights, above, row
-        n, size = ops.shape(x)
+        size = x.shape[-1]
         k = self.filters // self.num_channels
 
         def of_channel(rows, size):
-            return ops.slice(rows, [column, 0, channel * size], [1, n, size])[0]
+            return take_slice(rows, [column, 0, channel * size], [1, None, size])[0]
 
         x_and_l = update_slice(x_and_l, [column, 0, channel * size], x[None])
-        y = ops.matmul(x_and_l[column], kernel[channel]) + of_channel(sums, 4 * k)
+        y = ops.matmul(take_row(x_and_l, column), kernel[channel]) + of_channel(sums, 4 * k)
         left, c = lstm_cell(y, of_channel(c_row, k))
         x_and_l = update_slice(x_and_l, [column + 1, 0, self.in_filters + channel * k], left[None])
         c_row = update_slice(c_row, [column + 1, 0, channel * k], c[None])

@@ -2,7 +2,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from tfdgm.layers.update_slice import update_slice
+from tfdgm.layers.slices import take_row, update_slice
 
 
 class MaskedConv2D(keras.layers.Layer):
@@ -87,11 +87,12 @@ class MaskedConv2D(keras.layers.Layer):
     def initial_state(self, batch_size, width):
         """What is kept before the first pixel of an image `width` pixels wide: (weights, above, row).
 
-        weights stay as they are; above is renewed by `start_row`; row, the features seen in the row at hand, by `write`.
+        weights stay as they are; above is renewed by `start_row`; row, the features seen in the row at hand, by `write`. All have
+        columns first, which is fast to write to and to read.
         """
         kernel, groups = self._masked_kernel(), self.num_channels
         taps_above = self._rows_above * self.kernel_size[1]
-        kernel_above = ops.reshape(kernel[:taps_above], (self._rows_above, self.kernel_size[1], self.in_filters, self.filters))
+        kernel_above = ops.reshape(kernel[:taps_above], (taps_above * self.in_filters, self.filters))
         # [group, tap and feature in, feature of the group]
         kernel_row = ops.reshape(kernel[taps_above:], (self._row_taps * self.in_filters, groups, self.filters // groups))
         bias = ops.zeros((self.filters,), kernel.dtype) if self.bias is None else ops.cast(self.bias, kernel.dtype)
@@ -100,10 +101,10 @@ class MaskedConv2D(keras.layers.Layer):
         if groups > 1:
             of_channels = ops.transpose(kernel_row, (1, 0, 2)), ops.reshape(bias, (groups, -1))
         weights = kernel_above, *of_channels
-        rows = ops.zeros((batch_size, self._rows_above, width, self.in_filters), kernel.dtype)
+        rows = ops.zeros((self._rows_above, width, batch_size, self.in_filters), kernel.dtype)
         sums = ops.zeros((0 if self.is_pointwise else width * groups, batch_size, self.filters // groups), kernel.dtype)
         columns = 1 if self.is_pointwise else self._left + width
-        return weights, (rows, sums), ops.zeros((batch_size, columns, self.in_filters), kernel.dtype)
+        return weights, (rows, sums), ops.zeros((columns, batch_size, self.in_filters), kernel.dtype)
 
     def start_row(self, weights, above, row, offset=None):
         """`above` of the row that comes after `row`; `offset`, which broadcasts to [n, 1, width, filters], is added to y.
@@ -112,41 +113,50 @@ class MaskedConv2D(keras.layers.Layer):
         """
         kernel, _, bias = weights
         rows, sums = above
+        (count, n, size), groups = ops.shape(sums), self.num_channels
         y = ops.reshape(bias, (-1,))
-        y = y if offset is None else y + offset
+        y = y if offset is None else y + ops.transpose(offset[:, 0], (1, 0, 2))
         if self._rows_above:
-            rows = ops.concatenate([rows[:, 1:], self.seen_row(row)], axis=1)
-            padded = ops.pad(rows, [[0, 0], [0, 0], [self._left, self._right], [0, 0]])
-            y = y + ops.conv(padded, kernel, padding="valid", data_format="channels_last")
-        # [n, 1, width, filters] -> [width * channels, n, filters of a channel]
-        count, n, size = sums.shape[0], ops.shape(sums)[1], self.filters // self.num_channels
-        y = ops.broadcast_to(y, (n, 1, count // self.num_channels, self.filters))
-        return rows, ops.transpose(ops.reshape(y, (n, count, size)), (1, 0, 2))
+            rows = ops.concatenate([rows[1:], row[None, self._left :]], axis=0)
+            padded = ops.pad(rows, [[0, 0], [self._left, self._right], [0, 0], [0, 0]])
+            width = count // groups
+            taps = [padded[a, e : e + width] for a in range(self._rows_above) for e in range(self.kernel_size[1])]
+            y = y + ops.matmul(ops.concatenate(taps, axis=-1), kernel)
+        # [width, n, filters] -> [width * channels, n, filters of a channel]
+        y = ops.broadcast_to(y, (count // groups, n, self.filters))
+        if groups > 1:
+            y = ops.reshape(ops.transpose(ops.reshape(y, (count // groups, n, groups, size)), (0, 2, 1, 3)), (count, n, size))
+        return rows, y
 
     def seen_row(self, row):
         """The features in a finished `row`, as [n, 1, width, in_filters]."""
-        return row[:, None, self._left :]
+        return ops.transpose(row[self._left :], (1, 0, 2))[:, None]
+
+    def seen_at(self, column, row):
+        """The features [n, in_filters] of the pixel at `column`."""
+        return take_row(row, column + self._left)
 
     def write(self, column, channel, x, row):
         """`row` with the features x [n, in_filters / num_channels] of one channel of the pixel at `column`."""
         if self.is_pointwise and self.num_channels == 1:
-            return x[:, None]
+            return x[None]
         at = 0 if self.is_pointwise else column + self._left
-        return update_slice(row, [0, at, channel * (self.in_filters // self.num_channels)], x[:, None])
+        return update_slice(row, [at, 0, channel * (self.in_filters // self.num_channels)], x[None])
 
     def read(self, column, channel, weights, above, row):
         """y [n, filters / num_channels] of one channel of the pixel at `column`."""
         _, kernel, bias = weights
         if not self._row_taps:
-            return above[1][column]
-        start, taps = 0 if self.is_pointwise else column, self._row_taps
-        window = row if row.shape[1] == taps else ops.slice(row, [0, start, 0], [ops.shape(row)[0], taps, self.in_filters])
-        window = ops.reshape(window, (-1, taps * self.in_filters))
+            return take_row(above[1], column)
+        if self.is_pointwise:
+            window = row[0]
+        else:
+            window = ops.concatenate([take_row(row, column + tap) for tap in range(self._row_taps)], axis=-1)
         one = self.num_channels == 1
         y = ops.matmul(window, kernel if one else kernel[channel])
         if self.is_pointwise:
             return y + (bias if one else bias[channel])
-        return y + above[1][column if one else column * self.num_channels + channel]
+        return y + take_row(above[1], column if one else column * self.num_channels + channel)
 
     def step(self, column, channel, x, weights, above, row):
         """`write` and then `read`, for mask "B": (y, row)."""

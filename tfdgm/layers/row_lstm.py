@@ -4,7 +4,7 @@ from keras import ops
 from tfdgm.layers.lstm_cell import lstm_cell
 from tfdgm.layers.masked_conv2d import MaskedConv2D
 from tfdgm.layers.scan import scan
-from tfdgm.layers.update_slice import update_slice
+from tfdgm.layers.slices import take_slice, update_slice
 
 
 class RowLSTM(keras.layers.Layer):
@@ -96,7 +96,7 @@ class RowLSTM(keras.layers.Layer):
         y, row = self.input_to_state.step(column, channel, x, weights, above, row)
         k = self.filters // self.num_channels
         at = [column, 0, channel * k]
-        h, c = lstm_cell(y, ops.slice(c_above, at, [1, ops.shape(y)[0], k])[0])
+        h, c = lstm_cell(y, take_slice(c_above, at, [1, None, k])[0])
         return h, (row, update_slice(h_row, at, h[None]), update_slice(c_row, at, c[None]))
 
     def compute_output_shape(self, input_shape, **kwargs):

@@ -15,8 +15,8 @@ class ImageTransformer(DensityModel):
       levels: L for integers 0..L-1; 2 for binary data.
       num_components: of a mixture of discretized logistics in the place of one parameter a level (Salimans et al. 2017,
         arXiv:1701.05517), which knows that neighbouring levels are alike; see `families.DiscretizedLogisticMixture`.
-      hidden_size, num_layers, num_heads, feed_forward_size, block_length, memory_length, dropout, condition_shape, seed: see
-        `networks.ImageTransformer`.
+      hidden_size, num_layers, num_heads, head_size, feed_forward_size, block_length, memory_length, dropout, condition_shape,
+      seed: see `networks.ImageTransformer`.
     """
 
     def __init__(
@@ -28,7 +28,8 @@ class ImageTransformer(DensityModel):
         hidden_size=128,
         num_layers=4,
         num_heads=4,
-        feed_forward_size=384,
+        head_size=16,
+        feed_forward_size=512,
         block_length=128,
         memory_length=None,
         dropout=0.0,
@@ -45,6 +46,7 @@ class ImageTransformer(DensityModel):
             hidden_size=hidden_size,
             num_layers=num_layers,
             num_heads=num_heads,
+            head_size=head_size,
             feed_forward_size=feed_forward_size,
             block_length=block_length,
             memory_length=memory_length,

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from tfdgm.layers import update_slice
+from tfdgm.layers import take_row, update_slice
 
 
 class AutoregressiveNetwork(keras.layers.Layer):
@@ -75,7 +75,7 @@ class AutoregressiveNetwork(keras.layers.Layer):
 
         def body(t, x_prev, x, params, state):
             params_t, state = self.step(t, x_prev, state)
-            at_t = keras.tree.map_structure(lambda u: u[t], inputs)
+            at_t = keras.tree.map_structure(lambda u: take_row(u, t), inputs)
             x_t = ops.cast(emit(order[t], params_t, at_t), self.compute_dtype)
             x = update_slice(x, [t, 0], x_t[None])
             if return_params:

@@ -2,7 +2,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from tfdgm.layers import update_slice
+from tfdgm.layers import take_row, update_slice
 from tfdgm.networks.autoregressive_network import AutoregressiveNetwork
 
 
@@ -60,7 +60,7 @@ class ImageNetwork(AutoregressiveNetwork):
                 for c in range(self.num_channels):
                     t = (i * self.width + j) * self.num_channels + c
                     params_t, row = self.step_in_row(j, c, weights, above, row)
-                    at_t = keras.tree.map_structure(lambda u, t=t: u[t], inputs)
+                    at_t = keras.tree.map_structure(lambda u, t=t: take_row(u, t), inputs)
                     x_t = ops.cast(emit(t, params_t, at_t), self.compute_dtype)
                     row = self.see(j, c, x_t, row)
                     x = update_slice(x, [t, 0], x_t[None])

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from tfdgm.layers import Dropout, MaskedDense, is_exporting, update_slice
+from tfdgm.layers import Dropout, MaskedDense, is_exporting, take_row, update_slice
 from tfdgm.networks.autoregressive_network import AutoregressiveNetwork
 from tfdgm.networks.made_blocks import MADEBlocks
 
@@ -136,7 +136,7 @@ class MADE(AutoregressiveNetwork):
         weights, x, hidden = blocks.initial_state(n, condition)
 
         def body(b, x, hidden, all_params):
-            inputs_b = keras.tree.map_structure(lambda u: u[b], inputs)
+            inputs_b = keras.tree.map_structure(lambda u: take_row(u, b), inputs)
 
             def emit_j(j, params):
                 inputs_j = keras.tree.map_structure(lambda u: u[j], inputs_b)

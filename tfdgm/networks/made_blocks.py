@@ -1,7 +1,7 @@
 import numpy as np
 from keras import ops
 
-from tfdgm.layers import update_slice
+from tfdgm.layers import take_row, take_slice, update_slice
 
 
 class MADEBlocks:
@@ -70,10 +70,10 @@ class MADEBlocks:
         far, near = [], []
         below = [*zip(states, sizes[:-1], strict=True), (x, 1)]  # The last is for direct connections.
         for (kernel, bias), (state, size) in zip(weights, below, strict=False):
-            kernel_b = kernel[b]
-            far.append(ops.matmul(kernel_b, state) + bias[b])
+            kernel_b = take_row(kernel, b)
+            far.append(ops.matmul(kernel_b, state) + take_row(bias, b))
             width = self.block_size * size
-            near.append(ops.slice(kernel_b, [0, b * width], [kernel.shape[1], width]))
+            near.append(take_slice(kernel_b, [0, b * width], [None, width]))
         new = [[] for _ in states]
         params = []
         for j in range(self.block_size):

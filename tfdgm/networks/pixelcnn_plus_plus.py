@@ -4,7 +4,7 @@ import math
 import keras
 from keras import ops
 
-from tfdgm.layers import DownRightConv2D, Dropout, ShiftedConv2DTranspose, VerticalConv2D, update_slice
+from tfdgm.layers import DownRightConv2D, Dropout, ShiftedConv2DTranspose, VerticalConv2D, take_row, update_slice
 from tfdgm.networks.colour_coupling import ColourCoupling
 from tfdgm.networks.image_network import ImageNetwork
 
@@ -246,8 +246,8 @@ class PixelCNNPlusPlus(ImageNetwork):
 
         def run(level, y):
             column, convs, w, seen = j // 2**level, self.ul.convolutions[level], weights["ul"][level], []
-            left = _split(rows[level][column], [conv.in_filters for conv in convs])
-            above_ul = _split(above["ul"][level][column], [self.filters, 2 * self.filters] * len(self.ul.blocks[level]))
+            left = _split(take_row(rows[level], column), [conv.in_filters for conv in convs])
+            above_ul = _split(take_row(above["ul"][level], column), [self.filters, 2 * self.filters] * len(self.ul.blocks[level]))
 
             def block(k, y, skip=None):
                 at = self.ul.at(level, k)
@@ -269,21 +269,21 @@ class PixelCNNPlusPlus(ImageNetwork):
 
                 def body(k, state):
                     rows[level + 1 :], from_coarser[level:] = state
-                    x = convs[at].step(w[at], above["down"][level][column // 2], left[at], y)
+                    x = convs[at].step(w[at], take_row(above["down"][level], column // 2), left[at], y)
                     x = self.ul.up[level].step(weights["up"][level], run(level + 1, x))
                     from_coarser[level] = update_slice(from_coarser[level], [column // 2, 0, 0], x[None])
                     return k + 1, (rows[level + 1 :], from_coarser[level:])
 
                 here = ops.equal((above["i"] | j) % 2 ** (level + 1), 0)
                 rows[level + 1 :], from_coarser[level:] = _at_most_once(here, body, (rows[level + 1 :], from_coarser[level:]))
-                four = ops.reshape(from_coarser[level][column // 2], (-1, 4, self.filters))
+                four = ops.reshape(take_row(from_coarser[level], column // 2), (-1, 4, self.filters))
                 return four[:, above["i"] // 2**level % 2 * 2 + column % 2]
 
             y = self.ul.run(level, y, block, coarser)
             rows[level] = update_slice(rows[level], [column + 1, 0, 0], ops.concatenate(seen, axis=-1)[None])
             return y
 
-        y = run(0, above["first_ul"][j] + ops.matmul(row["x"][j], weights["first_left"]))
+        y = run(0, take_row(above["first_ul"], j) + ops.matmul(take_row(row["x"], j), weights["first_left"]))
         kernel, bias = weights["head"]
         pixel = ops.matmul(ops.elu(y), kernel) + bias
         pixel = pixel if self.coupling is None else self.coupling.start(pixel)

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from tfdgm.layers import CausalAttention, Dropout, MaskedConv2D, update_slice
+from tfdgm.layers import CausalAttention, Dropout, MaskedConv2D, take_row, update_slice
 from tfdgm.networks.image_network import ImageNetwork
 
 
@@ -110,8 +110,7 @@ class PixelSNAIL(ImageNetwork):
         row = list(row)
         h = self.first.read(column, channel, weights[0], above[0], row[0])
         # The pixel before: at the start of a row, the last one of the row above, which is still there.
-        seen, before = self.first.seen_row(row[0]), (column + self.width - 1) % self.width
-        x_before = ops.slice(seen, [0, 0, before, 0], [ops.shape(seen)[0], 1, 1, self.num_channels])[:, 0, 0]
+        x_before = self.first.seen_at((column + self.width - 1) % self.width, row[0])
         for i, block in enumerate(self.blocks, 1):
             h, row[i] = block.step(column, channel, h, x_before, weights[i], above[i], row[i])
         params, row[-1] = self.last.step(column, channel, ops.elu(h), weights[-1], above[-1], row[-1])
@@ -238,7 +237,7 @@ class _Attention(keras.layers.Layer):
         t, row, n, one = first + column, list(row), ops.shape(h)[0], self.num_channels == 1
 
         def place(t):
-            return ops.broadcast_to(places[t], (n, 2))
+            return ops.broadcast_to(take_row(places, t), (n, 2))
 
         def step(i, *given):
             return self._layers_in_order[i].step(column, channel, *given, weights[i], above[i], row[i])
