@@ -108,10 +108,11 @@ class CausalAttention(keras.layers.Layer):
         # In half precision, sums over thousands of weights would lose them.
         scores = ops.cast(scores, keras.backend.result_type(scores.dtype, "float32"))
         scores = scores + ops.where(mask, ops.cast(0.0, scores.dtype), ops.cast(-1e30, scores.dtype))
-        # softmax(scores) value, divided last, where it is least to do. The largest of the weights is 1, unless none is left.
+        # softmax(scores) value, divided last, where it is least to do.
         weights = ops.exp(scores - ops.stop_gradient(ops.max(scores, axis=-1, keepdims=True)))
         weights = weights * ops.cast(mask, weights.dtype) if self.strict else weights
-        total = ops.maximum(ops.sum(weights, axis=-1, keepdims=True), 1.0)
+        total = ops.sum(weights, axis=-1, keepdims=True)
+        total = ops.where(total > 0, total, ops.ones_like(total)) if self.strict else total
         return _product(ops.cast(weights, value.dtype), value) / ops.cast(total, value.dtype)
 
     def _heads(self, u):

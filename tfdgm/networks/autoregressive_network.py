@@ -93,16 +93,20 @@ class AutoregressiveNetwork(keras.layers.Layer):
         """[n, *event_shape, ...] -> [D, n, ...], positions in the order of generation."""
         rest = tuple(u.shape[1 + len(self.event_shape) :])
         u = ops.swapaxes(ops.reshape(u, (-1, self.event_size, *rest)), 0, 1)
-        return u if self._is_sorted else ops.take(u, self.order, axis=0)
+        return reorder(u, self.order, axis=0)
 
     def _in_event(self, u):
         """[D, n, ...] in the order of generation -> [n, *event_shape, ...]."""
-        u = u if self._is_sorted else ops.take(u, np.argsort(self.order), axis=0)
+        u = reorder(u, np.argsort(self.order), axis=0)
         return ops.reshape(ops.swapaxes(u, 0, 1), (-1, *self.event_shape, *u.shape[2:]))
-
-    @property
-    def _is_sorted(self):
-        return (self.order == np.arange(self.event_size)).all()
 
     def compute_output_shape(self, input_shape, **kwargs):
         return (*input_shape, self.params_size)
+
+
+def reorder(u, order, axis):
+    """What comes first, second, ... of u along an axis, by a permutation; XLA is slow to gather, so a reversal is a flip."""
+    steps = np.diff(order)
+    if (steps == 1).all():
+        return u
+    return ops.flip(u, axis=axis) if (steps == -1).all() else ops.take(u, order, axis=axis)

@@ -5,7 +5,7 @@ import numpy as np
 from keras import ops
 
 from tfdgm.layers import Dropout, MaskedDense, is_exporting, take_row, update_slice
-from tfdgm.networks.autoregressive_network import AutoregressiveNetwork
+from tfdgm.networks.autoregressive_network import AutoregressiveNetwork, reorder
 from tfdgm.networks.made_blocks import MADEBlocks
 
 
@@ -95,15 +95,14 @@ class MADE(AutoregressiveNetwork):
         self.built = True
 
     def call(self, x, condition=None, training=None):
-        h = ops.reshape(x, (-1, self.event_size))
-        inputs = h = h if self._is_sorted else ops.take(h, self.order, axis=1)
+        inputs = h = reorder(ops.reshape(x, (-1, self.event_size)), self.order, axis=1)
         for i, (layer, c) in enumerate(zip(self.hidden, self._condition_terms(condition), strict=True)):
             y = layer(h) if c is None else layer(h) + c
             y = self.dropout(self.activation(y), training=training)
             h = h + y if self.residual and i else y
         params = self.out(h) if self.direct is None else self.out(h) + self.direct(inputs)
         params = ops.reshape(params, (-1, self.event_size, self.params_size))
-        params = params if self._is_sorted else ops.take(params, np.argsort(self.order), axis=1)
+        params = reorder(params, np.argsort(self.order), axis=1)
         batch = ops.shape(x)[: len(x.shape) - len(self.event_shape)]
         return ops.reshape(params, (*(batch if len(batch) != 1 else [-1]), *self.event_shape, self.params_size))
 
