@@ -16,7 +16,7 @@ from tfdgm.zoo import Recipe
 RECIPE = {
     "model": {"class": "MADE", "hidden_units": [16]},
     "data": {"source": "digits", "batch_size": 96},
-    "training": {"epochs": 3, "clipnorm": 1.0, "ema_momentum": 0.9, "learning_rate": 1e-3},
+    "training": {"epochs": 3, "clipnorm": 1.0, "ema_momentum": 0.9, "learning_rate": 1e-3, "xla": False},
 }
 
 

@@ -87,7 +87,7 @@ class DiagonalBiLSTM(keras.layers.Layer):
         # One product a channel of a pixel: [K_is, K_0], [channel, features in, gates of the channel].
         of_left = ops.reshape(of_left, (groups, self.in_filters, -1))
         left_0 = ops.transpose(ops.reshape(left_0, (self.filters, groups, -1)), (1, 0, 2))
-        left = ops.concatenate([of_left, left_0], axis=1), ops.reshape(bias, (-1,)), left_1
+        left = ops.concatenate([of_left, left_0], axis=1), ops.reshape(bias[..., 0, :], (-1,)), left_1
 
         def zeros(columns, filters):
             return ops.zeros((columns, batch_size, filters), dtype)

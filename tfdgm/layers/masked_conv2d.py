@@ -96,11 +96,13 @@ class MaskedConv2D(keras.layers.Layer):
         # [group, tap and feature in, feature of the group]
         kernel_row = ops.reshape(kernel[taps_above:], (self._row_taps * self.in_filters, groups, self.filters // groups))
         bias = ops.zeros((self.filters,), kernel.dtype) if self.bias is None else ops.cast(self.bias, kernel.dtype)
-        # One channel is not chosen at each step: fewer operations in the loop.
-        of_channels = kernel_row[:, 0], bias
-        if groups > 1:
-            of_channels = ops.transpose(kernel_row, (1, 0, 2)), ops.reshape(bias, (groups, -1))
-        weights = kernel_above, *of_channels
+        kernel_row = ops.transpose(kernel_row, (1, 0, 2))
+        if self.is_pointwise:
+            # A row for each of the batch: in an exported loop, oneDNN would join a vector to the product, which takes longer.
+            bias = ops.broadcast_to(ops.reshape(bias, (groups, 1, -1)), (groups, batch_size, self.filters // groups))
+        if groups == 1:  # Not chosen at each step: fewer operations in the loop.
+            kernel_row, bias = kernel_row[0], bias[0] if self.is_pointwise else bias
+        weights = kernel_above, kernel_row, bias
         rows = ops.zeros((self._rows_above, width, batch_size, self.in_filters), kernel.dtype)
         sums = ops.zeros((0 if self.is_pointwise else width * groups, batch_size, self.filters // groups), kernel.dtype)
         columns = 1 if self.is_pointwise else self._left + width
