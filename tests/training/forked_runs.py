@@ -4,6 +4,7 @@ a random moment after the process's first epoch) and FOLDER/terminated.
 
 Each process is forked from one that has imported everything and computed nothing, which saves the seconds of an import."""
 
+import gc
 import json
 import os
 import random
@@ -15,6 +16,10 @@ from tfdgm import models  # noqa: F401
 from tfdgm.cli import train  # noqa: F401
 from tfdgm.cli.main import main
 from tfdgm.zoo import training_run  # noqa: F401
+
+# As in conftest.py; what is frozen, the children share.
+gc.freeze()
+gc.set_threshold(50_000, 20, 100)
 
 
 def run(recipe, output, number=None, after=0.0):

@@ -6,6 +6,7 @@ In float64: Adam divides small gradients by small numbers, which makes much of w
 
 import dataclasses
 import functools
+import gc
 import json
 import pathlib
 import sys
@@ -23,6 +24,9 @@ from tensorflow_probability import bijectors as tfb  # noqa: E402
 from tensorflow_probability import distributions as tfd  # noqa: E402
 
 import tfdgm  # noqa: E402
+
+gc.freeze()  # As in conftest.py.
+gc.set_threshold(50_000, 20, 100)
 
 
 class Spoil(keras.callbacks.Callback):
