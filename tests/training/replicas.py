@@ -48,7 +48,7 @@ def stock():
     return tfdgm.DensityModel.from_distribution(tfd.TransformedDistribution(base, tfb.MaskedAutoregressiveFlow(network)))
 
 
-def train(strategy, make, case, callbacks=(), validate=True, **options):
+def train(strategy, make, case, callbacks=(), **options):
     with strategy.scope():
         keras.utils.set_random_seed(0)
         model = make()
@@ -58,8 +58,7 @@ def train(strategy, make, case, callbacks=(), validate=True, **options):
     begin = keras.callbacks.LambdaCallback(on_train_begin=lambda logs: start.extend(map(np.array, model.trainable_weights)))
     callbacks = [begin, *callbacks]
     batches = tf.data.Dataset.from_tensor_slices(data if len(data) > 1 else data[0]).batch(20).repeat(7)
-    given = {"validation_data": batches.take(3)} if validate else {}
-    history = model.fit(batches, steps_per_epoch=20, verbose=0, callbacks=callbacks, **given)
+    history = model.fit(batches, steps_per_epoch=20, validation_data=batches.take(3), verbose=0, callbacks=callbacks)
     return model, _farthest(start, [np.array(weight) for weight in model.trainable_weights]), history.history
 
 
@@ -84,10 +83,7 @@ def make(name, **changes):
 
 real = CASES["maf"]
 fewer_parts = {"iaf": {"num_layers": 1}, "pixelcnn_plus_plus": {"num_downsamplings": 0}}  # They take longest to trace.
-validated = ("maf", "made_binary", "gated_pixelcnn")  # Replicas' scores are put together alike for all.
-results = {
-    name: compare(make(name, **fewer_parts.get(name, {})), CASES[name], validate=name in validated) for name in sys.argv[1:]
-}
+results = {name: compare(make(name, **fewer_parts.get(name, {})), CASES[name]) for name in sys.argv[1:]}
 results["stock_tfp"] = compare(stock, dataclasses.replace(real, x=real.x.astype("float64")))
 results["dropout"] = compare(make("made_binary", dropout=0.5), CASES["made_binary"])
 averaging = {"use_ema": True, "ema_momentum": 0.9, "clipnorm": 0.1}

@@ -116,8 +116,7 @@ class MaskedConv2D(keras.layers.Layer):
         kernel, _, bias = weights
         rows, sums = above
         (count, n, size), groups = ops.shape(sums), self.num_channels
-        y = ops.reshape(bias, (-1,))
-        y = y if offset is None else y + ops.transpose(offset[:, 0], (1, 0, 2))
+        y = bias if offset is None else bias + ops.transpose(offset[:, 0], (1, 0, 2))
         if self._rows_above:
             rows = ops.concatenate([rows[1:], row[None, self._left :]], axis=0)
             padded = ops.pad(rows, [[0, 0], [self._left, self._right], [0, 0], [0, 0]])
