@@ -148,8 +148,14 @@ class MADE(AutoregressiveNetwork):
             return b + 1, x, hidden, all_params
 
         kept = (blocks.num_positions if return_params else 0, n, self.params_size)
-        loop = (ops.convert_to_tensor(0), x, hidden, ops.zeros(kept, self.compute_dtype))
-        _, x, _, params = ops.while_loop(lambda b, *_: b < blocks.num_blocks, body, loop, maximum_iterations=blocks.num_blocks)
+        params = ops.zeros(kept, self.compute_dtype)
+        # Two loops, the first over half of the activations, skip a quarter of the work; XLA would take twice as long to compile.
+        ends = sorted({blocks.num_blocks // 2, blocks.num_blocks} - {0}) if is_exporting() else [blocks.num_blocks]
+        b, all_weights = ops.convert_to_tensor(0), weights
+        for end in ends:
+            weights, (x, *hidden) = blocks.up_to(end, all_weights, [x, *hidden])
+            loop = (b, x, hidden, params)
+            b, x, hidden, params = ops.while_loop(lambda b, *_: b < end, body, loop, maximum_iterations=end)  # noqa: B023
         x = self._in_event(x[: self.event_size])
         return (x, self._in_event(params[: self.event_size])) if return_params else x
 

@@ -60,6 +60,15 @@ class MADEBlocks:
         x, *hidden = [ops.zeros((group.size, batch_size), network.compute_dtype) for group in self.groups[:-1]]
         return weights, x, hidden
 
+    def up_to(self, end, weights, states):
+        """What the blocks before `end` need of the weights, and of the states (of at most as many blocks, padded with zeros)."""
+        if end == self.num_blocks and states[0].shape[0] == self.num_positions:
+            return weights, states
+        sizes = [end * self.block_size * group.shape[1] for group in self.groups[:-1]]
+        weights = [(kernel[:, :, :size], bias) for (kernel, bias), size in zip(weights, [*sizes, sizes[0]], strict=False)]
+        states = [s[:size] for s, size in zip(states, sizes, strict=True)]
+        return weights, [ops.pad(s, [[0, size - s.shape[0]], [0, 0]]) for s, size in zip(states, sizes, strict=True)]
+
     def block(self, b, weights, x, hidden, emit):
         """Block b: `emit(j, params [n, params_size]) -> x [n]` for each position j of it.
 
@@ -83,8 +92,8 @@ class MADEBlocks:
                 if i == 0:
                     y = self._add_outer(y, near[0][rows], new[0])
                 else:
-                    known = ops.concatenate(new[i], axis=0)
-                    y = y + ops.matmul(near[i][rows, : known.shape[0]], known)
+                    for k, known in enumerate(new[i]):
+                        y = y + ops.matmul(near[i][rows, k * sizes[i] : (k + 1) * sizes[i]], known)
                 if i == len(hidden):
                     if self.network.direct is not None:
                         y = self._add_outer(y + far[-1][rows], near[-1][rows], new[0])
@@ -93,10 +102,11 @@ class MADEBlocks:
                 y = self.network.activation(y)
                 new[i + 1].append(new[i][j] + y if self.network.residual and i else y)
             new[0].append(emit(j, params[-1])[None])
-        hidden = [
-            update_slice(state, [b * self.block_size * size, 0], ops.concatenate(values, axis=0))
-            for state, size, values in zip(hidden, sizes[1:-1], new[1:], strict=True)
-        ]
+        hidden = list(hidden)
+        for i, (size, values) in enumerate(zip(sizes[1:-1], new[1:], strict=True)):
+            # The last first: it needs all of the block's products, so XLA need not keep a copy of what they read.
+            for j, value in reversed(list(enumerate(values))):
+                hidden[i] = update_slice(hidden[i], [(b * self.block_size + j) * size, 0], value)
         return params, ops.concatenate(new[0], axis=0), hidden
 
     @staticmethod
