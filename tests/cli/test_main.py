@@ -163,7 +163,7 @@ class TestEnds:
             # Python drops an interrupt that comes while an object is being finalized: a person presses the keys again.
             process.send_signal(signal.SIGINT)
             try:
-                _, err = process.communicate(timeout=20)
+                _, err = process.communicate(timeout=60)  # One that comes while it ends would end it otherwise.
                 break
             except subprocess.TimeoutExpired:
                 continue

@@ -56,9 +56,10 @@ def by_steps(layer, query, key, value, *, write_first=True, one_head=False):
         cache = layer.write(*new, cache) if write_first else cache
         if one_head:
             parts = np.split(query[:, t], layer.num_heads, axis=-1)
-            y.append(tf.concat([layer.read(tf.constant(t), q, cache, tf.constant(i)) for i, q in enumerate(parts)], axis=-1))
+            seen = layer.seen(tf.constant(t))
+            y.append(tf.concat([layer.read(seen, q, cache, tf.constant(i)) for i, q in enumerate(parts)], axis=-1))
         else:
-            y.append(layer.read(tf.constant(t), query[:, t], cache))
+            y.append(layer.read(layer.seen(tf.constant(t)), query[:, t], cache))
         cache = cache if write_first else layer.write(*new, cache)
     return tf.stack(y, axis=1)
 
@@ -126,7 +127,7 @@ class TestStep:
         def run():
             def body(t, cache, y):
                 cache = layer.write(t, key[:, t], value[:, t], cache)
-                return t + 1, cache, update_slice(y, [0, t, 0], layer.read(t, query[:, t], cache)[:, None])
+                return t + 1, cache, update_slice(y, [0, t, 0], layer.read(layer.seen(t), query[:, t], cache)[:, None])
 
             start = tf.constant(0), layer.initial_state(2), tf.zeros_like(value)
             return tf.while_loop(lambda t, *_: t < LENGTH, body, start, maximum_iterations=LENGTH)[-1]

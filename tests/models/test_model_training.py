@@ -8,7 +8,7 @@ from contracts import CASES, model_cases
 
 class TestTraining:
     @model_cases()
-    def test_one_step_changes_the_score_of_the_same_tensor_and_reaches_every_weight(self, case):
+    def test_steps_reach_every_weight_change_scores_and_raise_the_likelihood(self, case):
         model = case.make(seed=1, dtype="float64")
         model.adapt(case.x, case.condition)
         x = tf.constant(case.x[:16], model.distribution.dtype)
@@ -21,7 +21,9 @@ class TestTraining:
             assert gradient is not None, weight.path
             assert np.abs(tf.convert_to_tensor(gradient)).max() > 0, weight.path
         start = [np.array(weight) for weight in model.trainable_weights]
-        model.compile(keras.optimizers.SGD(1e-2))
+        model.compile(keras.optimizers.Adam(1e-2))
+
+        # One step changes the score of the same tensor.
         model.fit(case.x[:16], None if condition is None else case.condition[:16], batch_size=16, verbose=0)
         for weight, value in zip(model.trainable_weights, start, strict=True):
             assert (np.array(weight) != value).any(), weight.path
@@ -30,11 +32,8 @@ class TestTraining:
             assert (np.abs(scores - before[name]) > 1e-9).all(), name
         np.testing.assert_allclose(after["model"], after["distribution"], rtol=1e-10)
 
-    @model_cases(*(name for name in CASES if name != "gaussian_mixture"))  # Which EM has brought to its optimum already.
-    def test_fit_raises_the_likelihood(self, case):
-        model = case.make()
-        model.compile(keras.optimizers.Adam(1e-2))
-        model.adapt(case.x, case.condition)
+        if case.name == "gaussian_mixture":  # Which EM has brought to its optimum already.
+            return
         before = np.mean(model.log_prob(case.x, **case.given))
         model.fit(case.x, case.condition, epochs=8, batch_size=16, verbose=0)
         after = np.mean(model.log_prob(case.x, **case.given))

@@ -1,14 +1,12 @@
 import json
-import os
 import re
 import signal
 import socket
-import subprocess
-import sys
 import time
 
 import numpy as np
 import pytest
+from forked import Command
 
 import tfdgm
 from tfdgm.zoo import Recipe
@@ -20,7 +18,7 @@ RECIPE = {
 }
 
 
-def start(recipe, output, workers, **environ):
+def start(recipe, output, workers):
     """`tfdgm train` as so many processes on the loopback interface; one plain process without workers."""
     sockets = [socket.socket() for _ in range(workers)]
     for each in sockets:
@@ -28,21 +26,17 @@ def start(recipe, output, workers, **environ):
     cluster = {"worker": [f"127.0.0.1:{each.getsockname()[1]}" for each in sockets]}
     for each in sockets:
         each.close()
-    command = [sys.executable, "-m", "tfdgm", "train", str(recipe), "--output", str(output)]
-    processes = []
+    commands = []
     for index in range(workers or 1):
         config = {"TF_CONFIG": json.dumps({"cluster": cluster, "task": {"type": "worker", "index": index}})} if workers else {}
-        processes.append(
-            subprocess.Popen(
-                command, env={**os.environ, **config, **environ}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-            )
-        )
-    return processes
+        log = output.with_name(f"{output.name}_{index}_of_{workers}.log")
+        commands.append(Command(["train", recipe, "--output", output], log, config))
+    return commands
 
 
-def finish(processes):
-    outputs = [process.communicate(timeout=400)[0] for process in processes]
-    assert [process.returncode for process in processes] == [0] * len(processes), "\n\n".join(outputs)
+def finish(commands):
+    codes, outputs = [command.wait(400) for command in commands], [command.said() for command in commands]
+    assert codes == [0] * len(commands), "\n\n".join(outputs)
     return outputs
 
 
@@ -76,15 +70,15 @@ class TestWorkers:
 
     def test_two_killed_and_started_again_equal_one(self, folder):
         output = folder / "killed"
-        processes = start(folder / "recipe.toml", output, 2)
+        commands = start(folder / "recipe.toml", output, 2)
         state = output / "checkpoints" / "state.npz"
         last = time.monotonic() + 300
         while not state.exists():
-            assert time.monotonic() < last and processes[0].poll() is None
+            assert time.monotonic() < last and commands[0].is_alive()
             time.sleep(0.02)
-        for process in processes:
-            process.send_signal(signal.SIGKILL)
-            process.communicate()
+        for command in commands:
+            command.send_signal(signal.SIGKILL)
+            command.wait()
         outputs = finish(start(folder / "recipe.toml", output, 2))
         assert re.search(r"Going on after epoch [12]", outputs[0])
         assert "2 replicas share each batch of 96" in outputs[0] and "SavedModel" in outputs[0]

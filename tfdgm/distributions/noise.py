@@ -11,6 +11,11 @@ _MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
 _WEYL = (0x9E3779B9, 0xBB67AE85)
 
 
+_WORD = tf.TensorSpec(None, tf.uint32)
+
+
+# A function of its own: its 300 operations are traced once a process, not wherever numbers are drawn.
+@tf.function(input_signature=[[_WORD] * 4, [_WORD] * 2], autograph=False)
 def philox(counter, key):
     """Philox-4x32-10: Salmon et al. 2011, doi:10.1145/2063384.2063405, section 4. 128 random bits for each counter and key.
 

@@ -14,7 +14,7 @@ from tfdgm.layers.noise_rows import first_noise_row, noise_from_row
 from tfdgm.layers.row_lstm import RowLSTM
 from tfdgm.layers.scan import scan
 from tfdgm.layers.shifted_conv2d_transpose import ShiftedConv2DTranspose
-from tfdgm.layers.slices import take_row, take_slice, update_slice
+from tfdgm.layers.slices import take_row, take_rows, take_slice, update_slice
 from tfdgm.layers.vertical_conv2d import VerticalConv2D
 
 __all__ = [
@@ -37,6 +37,7 @@ __all__ = [
     "normal_quantile",
     "scan",
     "take_row",
+    "take_rows",
     "take_slice",
     "update_slice",
 ]

@@ -20,9 +20,9 @@ class CausalAttention(keras.layers.Layer):
     those in t's block and the memory_length positions before that block.
 
     Evaluated whole (`call`), or position by position: `write` puts a key and a value in a cache, in place, and `read` attends to
-    it. The cache holds T positions, or block_length + memory_length, whichever is less. `call` scores blocks of queries one after
-    the other, each with the keys it may see alone: n num_heads block (block + memory) weights at a time, and n num_heads T^2 / 2
-    of them kept for gradients without a block_length (T (block + memory) with it).
+    what is `seen` of it. The cache holds T positions, or block_length + memory_length, whichever is less. `call` scores blocks
+    of queries one after the other, each with the keys it may see alone: n num_heads block (block + memory) weights at a time, and
+    n num_heads T^2 / 2 of them kept for gradients without a block_length (T (block + memory) with it).
 
     Shapes: query and key [n, T, num_heads * key_size], value [n, T, num_heads * value_size] -> y as value; features lie head by
     head. There are no weights: queries, keys and values come as they are to be.
@@ -85,19 +85,24 @@ class CausalAttention(keras.layers.Layer):
         at, new = [0, t % self._kept, 0], ((key, self.key_size), (value, self.value_size))
         return tuple(update_slice(old, at, ops.reshape(u, (-1, 1, size))) for old, (u, size) in zip(cache, new, strict=True))
 
-    def read(self, t, query, cache, first_head=0):
-        """y [n, heads * value_size] of position t, for as many heads, from first_head on, as query [n, heads * key_size] has."""
+    def seen(self, t):
+        """Which slots of the cache the position t, a scalar, attends to: bool [positions kept]."""
+        # A slot holds the last position up to t that falls on it; below 0, none yet. XLA would divide for each head anew.
+        slot, slot_of_t = ops.arange(self._kept), t % self._kept
+        s = slot + (t - slot_of_t) - ops.where(slot <= slot_of_t, 0, self._kept)
+        first = ops.maximum(t // self._block * self._block - self._memory, 0)
+        return ops.logical_and(s >= first, self._is_before(s, t))
+
+    def read(self, seen, query, cache, first_head=0):
+        """y [n, heads * value_size] of a position that attends to what is `seen`, for as many heads, from first_head on, as query
+        [n, heads * key_size] has."""
         heads = query.shape[-1] // self.key_size
         if heads < self.num_heads:
             of_heads = [ops.reshape(u, (-1, self.num_heads, *u.shape[1:])) for u in cache]
             of_heads = [take_slice(u, [0, first_head, 0, 0], [None, heads, None, None]) for u in of_heads]
             cache = [ops.reshape(u, (-1, *u.shape[2:])) for u in of_heads]
-        # A slot holds the last position up to t that falls on it; below 0, none yet. XLA would divide for each head anew.
-        slot, slot_of_t = ops.arange(self._kept), t % self._kept
-        s = slot + (t - slot_of_t) - ops.where(slot <= slot_of_t, 0, self._kept)
-        first = ops.maximum(t // self._block * self._block - self._memory, 0)
-        mask = ops.logical_and(s >= first, self._is_before(s, t))
-        return ops.reshape(self._attend(ops.reshape(query, (-1, 1, self.key_size)), *cache, mask), (-1, heads * self.value_size))
+        query = ops.reshape(query, (-1, 1, self.key_size))
+        return ops.reshape(self._attend(query, *cache, seen), (-1, heads * self.value_size))
 
     def _is_before(self, s, t):
         return s < t if self.strict else s <= t

@@ -85,7 +85,7 @@ class MaskedConv2D(keras.layers.Layer):
         return y if self.bias is None else y + ops.cast(self.bias, y.dtype)
 
     def initial_state(self, batch_size, width):
-        """What is kept before the first pixel of an image `width` pixels wide: (weights, above, row).
+        """What is kept before the first pixel of an image `width` pixels wide: (weights, above, row), structures of tensors.
 
         weights stay as they are; above is renewed by `start_row`; row, the features seen in the row at hand, by `write`. All have
         columns first, which is fast to write to and to read.
@@ -103,10 +103,12 @@ class MaskedConv2D(keras.layers.Layer):
         if groups == 1:  # Not chosen at each step: fewer operations in the loop.
             kernel_row, bias = kernel_row[0], bias[0] if self.is_pointwise else bias
         weights = kernel_above, kernel_row, bias
+        if self.is_pointwise:
+            # Fewer variables of the loop, and one channel needs nothing but what it is given.
+            return weights, (), () if groups == 1 else ops.zeros((1, batch_size, self.in_filters), kernel.dtype)
         rows = ops.zeros((self._rows_above, width, batch_size, self.in_filters), kernel.dtype)
-        sums = ops.zeros((0 if self.is_pointwise else width * groups, batch_size, self.filters // groups), kernel.dtype)
-        columns = 1 if self.is_pointwise else self._left + width
-        return weights, (rows, sums), ops.zeros((columns, batch_size, self.in_filters), kernel.dtype)
+        sums = ops.zeros((width * groups, batch_size, self.filters // groups), kernel.dtype)
+        return weights, (rows, sums), ops.zeros((self._left + width, batch_size, self.in_filters), kernel.dtype)
 
     def start_row(self, weights, above, row, offset=None):
         """`above` of the row that comes after `row`; `offset`, which broadcasts to [n, 1, width, filters], is added to y.
@@ -140,29 +142,36 @@ class MaskedConv2D(keras.layers.Layer):
     def write(self, column, channel, x, row):
         """`row` with the features x [n, in_filters / num_channels] of one channel of the pixel at `column`."""
         if self.is_pointwise and self.num_channels == 1:
-            return x[None]
+            return row
         at = 0 if self.is_pointwise else column + self._left
         return update_slice(row, [at, 0, channel * (self.in_filters // self.num_channels)], x[None])
 
     def read(self, column, channel, weights, above, row):
         """y [n, filters / num_channels] of one channel of the pixel at `column`."""
-        _, kernel, bias = weights
-        if not self._row_taps:
-            return take_row(above[1], column)
-        if self.is_pointwise:
-            window = row[0]
-        else:
-            window = ops.concatenate([take_row(row, column + tap) for tap in range(self._row_taps)], axis=-1)
-        one = self.num_channels == 1
-        y = ops.matmul(window, kernel if one else kernel[channel])
-        if self.is_pointwise:
-            return y + (bias if one else bias[channel])
-        return y + take_row(above[1], column if one else column * self.num_channels + channel)
+        return self._sum(column, channel, self._window(column, row, self._row_taps), weights, above)
 
     def step(self, column, channel, x, weights, above, row):
         """`write` and then `read`, for mask "B": (y, row)."""
         row = self.write(column, channel, x, row)
-        return self.read(column, channel, weights, above, row), row
+        # The pixel's own features are at hand where it has one channel; fewer operations in the loop.
+        one = self.num_channels == 1
+        window = [*self._window(column, row, self._left), x] if one else self._window(column, row, self._row_taps)
+        return self._sum(column, channel, window, weights, above), row
+
+    def _window(self, column, row, taps):
+        """The features at the first so many taps of the kernel's own row."""
+        return [row[0]] if self.is_pointwise and taps else [take_row(row, column + tap) for tap in range(taps)]
+
+    def _sum(self, column, channel, window, weights, above):
+        """y of one channel of the pixel at `column`, from the features at the taps of its row."""
+        (_, kernel, bias), one = weights, self.num_channels == 1
+        if not window:
+            return take_row(above[1], column)
+        window = ops.concatenate(window, axis=-1) if len(window) > 1 else window[0]
+        y = ops.matmul(window, kernel if one else kernel[channel])
+        if self.is_pointwise:
+            return y + (bias if one else bias[channel])
+        return y + take_row(above[1], column if one else column * self.num_channels + channel)
 
     def _masked_kernel(self):
         """The live taps in raster order [taps, in_filters, filters], the centre last and masked between channels."""

@@ -15,6 +15,15 @@ def take_row(x, i):
     return x[i]
 
 
+def take_rows(x, indices):
+    """x[indices], of the first axis, for an array of indices. `keras.ops.take` asks TensorFlow which of them are negative."""
+    if keras.backend.backend() != "tensorflow":
+        return ops.take(x, indices, axis=0)
+    import tensorflow as tf
+
+    return tf.gather(x, indices)
+
+
 def take_slice(x, start, shape):
     """x from `start` on (a list of one integer an axis), `shape` of it; a None in `shape` takes the whole axis."""
     if _is_exported():

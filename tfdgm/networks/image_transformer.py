@@ -6,6 +6,8 @@ from keras import ops
 from tfdgm.layers import CausalAttention, Dropout
 from tfdgm.networks.image_network import ImageNetwork
 
+_EPSILON = 1e-6
+
 
 class ImageTransformer(ImageNetwork):
     """A decoder of causal self-attention over sub-pixels: Parmar et al. 2018, arXiv:1802.05751, sections 3.1-3.3, eq. 1-2.
@@ -74,7 +76,7 @@ class ImageTransformer(ImageNetwork):
             return layer
 
         def norm():
-            layer = keras.layers.LayerNormalization(epsilon=1e-6, dtype=policy)
+            layer = keras.layers.LayerNormalization(epsilon=_EPSILON, dtype=policy)
             layer.build((None, hidden_size))
             return layer
 
@@ -109,45 +111,60 @@ class ImageTransformer(ImageNetwork):
         h = h if condition is None else h + self._of_condition(condition)[:, None]
         h = self.dropout[-1](h, training=training)
         for layer in range(self.num_layers):
-            h = self._layer(layer, h, lambda q, k, v: self.attention(q, k, v), training)
+            drop, (first_norm, second_norm) = self.dropout[2 * layer : 2 * layer + 2], self.norms[layer]
+            a = self.attention(*ops.split(self.query_key_value[layer](h), 3, axis=-1))
+            h = first_norm(h + drop[0](self.join[layer](a), training=training))
+            h = second_norm(h + drop[1](self.narrow[layer](self.widen[layer](h)), training=training))
         return ops.reshape(self.head(h), (-1, *self.event_shape, self.params_size))
-
-    def _layer(self, layer, h, attend, training=None):
-        """h_layer of one or all positions; `attend(query, key, value)` is attention to what came before."""
-        drop, (first_norm, second_norm) = self.dropout[2 * layer : 2 * layer + 2], self.norms[layer]
-        a = attend(*ops.split(self.query_key_value[layer](h), 3, axis=-1))
-        h = first_norm(h + drop[0](self.join[layer](a), training=training))
-        return second_norm(h + drop[1](self.narrow[layer](self.widen[layer](h)), training=training))
 
     def _of_condition(self, condition):
         return self.condition_dense(ops.reshape(condition, (-1, math.prod(self.condition_shape))))
 
     def initial_state(self, batch_size, condition=None):
         row, column, channel = (ops.cast(table, self.compute_dtype) for table in self.places)
-        start = ops.zeros((batch_size, self.hidden_size), self.compute_dtype)
-        start = start if condition is None else self._of_condition(condition)
+        embedding, (head, head_bias) = (self._prepared(dense, batch_size) for dense in (self.embedding, self.head))
+        start = embedding[1] if condition is None else embedding[1] + self._of_condition(condition)
+        layers = [
+            (
+                self._prepared(qkv, batch_size)[0],
+                *(self._prepared(dense, batch_size) for dense in denses),
+                [[ops.cast(w, start.dtype) for w in (norm.gamma, norm.beta)] for norm in norms],
+            )
+            for qkv, *denses, norms in zip(self.query_key_value, self.join, self.widen, self.narrow, self.norms, strict=True)
+        ]
         caches = [self.attention.initial_state(batch_size) for _ in range(self.num_layers)]
         x_before = ops.zeros((batch_size, 1), self.compute_dtype)
-        return (start, row, column, channel), (ops.convert_to_tensor(0), start), (x_before, caches)
+        weights = (start, row, column, channel), embedding[0], layers, (head, head_bias)
+        return weights, (ops.convert_to_tensor(0), start), (x_before, caches)
+
+    def _prepared(self, dense, batch_size):
+        """What a step needs of a layer: the kernel, and the bias as a row for each of the batch, as exported oneDNN would join a
+        vector to the product, which takes longer. Read once, not at each step."""
+        kernel = ops.cast(dense.kernel, self.compute_dtype)
+        if not dense.use_bias:
+            return kernel, None
+        return kernel, ops.broadcast_to(ops.cast(dense.bias, self.compute_dtype), (batch_size, dense.units))
 
     def start_row(self, i, weights, above, row):
-        return i * self.width, weights[0] + weights[1][i]
+        start, of_row, *_ = weights[0]
+        return i * self.width, start + of_row[i]
 
     def see(self, column, channel, x, row):
         return x[:, None], row[1]
 
     def step_in_row(self, column, channel, weights, above, row):
+        (_, _, of_column, of_channel), embedding, layers, (head, head_bias) = weights
         (first, of_row), (x_before, caches) = above, row
         t, caches = (first + column) * self.num_channels + channel, list(caches)
-        h = self.embedding(x_before) + of_row + (weights[2][column] + weights[3][channel])
-        for layer in range(self.num_layers):
-
-            def attend(query, key, value, layer=layer):
-                caches[layer] = self.attention.write(t, key, value, caches[layer])
-                return self.attention.read(t, query, caches[layer])
-
-            h = self._layer(layer, h, attend)
-        return self.head(h), (x_before, caches)
+        seen = self.attention.seen(t)
+        h = x_before * embedding + of_row + (of_column[column] + of_channel[channel])
+        for layer, (query_key_value, join, widen, narrow, (first_norm, second_norm)) in enumerate(layers):
+            query, key, value = ops.split(ops.matmul(h, query_key_value), 3, axis=-1)
+            caches[layer] = self.attention.write(t, key, value, caches[layer])
+            a = self.attention.read(seen, query, caches[layer])
+            h = _normalized(h + _dense(a, *join), *first_norm)
+            h = _normalized(h + _dense(ops.relu(_dense(h, *widen)), *narrow), *second_norm)
+        return _dense(h, head, head_bias), (x_before, caches)
 
     def get_config(self):
         return {
@@ -165,3 +182,13 @@ class ImageTransformer(ImageNetwork):
             "condition_shape": self.condition_shape,
             "seed": self.seed,
         }
+
+
+def _dense(x, kernel, bias):
+    return ops.matmul(x, kernel) + bias
+
+
+def _normalized(h, scale, offset):
+    """What a LayerNormalization computes, in fewer operations than Keras takes."""
+    h = h - ops.mean(h, axis=-1, keepdims=True)
+    return h * (ops.rsqrt(ops.mean(h * h, axis=-1, keepdims=True) + _EPSILON) * scale) + offset

@@ -1,7 +1,7 @@
 import numpy as np
 from keras import ops
 
-from tfdgm.layers import is_exporting, take_row, take_slice, update_slice
+from tfdgm.layers import is_exporting, take_row, take_rows, take_slice, update_slice
 
 
 class MADEBlocks:
@@ -48,12 +48,12 @@ class MADEBlocks:
             connections.append((network.direct, self.groups[0], self.groups[-1], None))
         for layer, below, here, term in connections:
             kernel = ops.cast(layer.masked_kernel(), network.compute_dtype)  # Of half the precision in mixed training steps.
-            kernel = ops.take(ops.pad(kernel, [[0, 1], [0, 1]]), below.ravel(), axis=0)
-            kernel = ops.take(ops.transpose(kernel), here.ravel(), axis=0)
+            kernel = take_rows(ops.pad(kernel, [[0, 1], [0, 1]]), below.ravel())
+            kernel = take_rows(ops.transpose(kernel), here.ravel())
             bias = ops.cast(layer.bias, kernel.dtype) if layer.use_bias else ops.zeros((layer.mask.shape[1],), kernel.dtype)
             bias = bias[:, None]
             bias = bias if term is None else bias + ops.transpose(ops.cast(term, bias.dtype))
-            bias = ops.take(ops.pad(bias, [[0, 1], [0, 0]]), here.ravel(), axis=0)
+            bias = take_rows(ops.pad(bias, [[0, 1], [0, 0]]), here.ravel())
             rows = self.block_size * here.shape[1]
             kernel = ops.reshape(kernel, (self.num_blocks, rows, below.size))
             weights.append((kernel, ops.reshape(bias, (self.num_blocks, rows, -1))))
@@ -76,27 +76,27 @@ class MADEBlocks:
         """
         states = [x, *hidden]
         sizes = [group.shape[1] for group in self.groups]
-        far, near = [], []
+        far, near = [], []  # Of each layer: by position; by position and the position it depends on.
         below = [*zip(states, sizes[:-1], strict=True), (x, 1)]  # The last is for direct connections.
         for (kernel, bias), (state, size) in zip(weights, below, strict=False):
             kernel_b = take_row(kernel, b)
-            far.append(ops.matmul(kernel_b, state) + take_row(bias, b))
+            far.append(ops.split(ops.matmul(kernel_b, state) + take_row(bias, b), self.block_size))
             width = self.block_size * size
-            near.append(take_slice(kernel_b, [0, b * width], [None, width]))
+            rows = ops.split(take_slice(kernel_b, [0, b * width], [None, width]), self.block_size)
+            near.append([ops.split(row, self.block_size, axis=1) for row in rows])
         new = [[] for _ in states]
         params = []
         for j in range(self.block_size):
-            for i, size in enumerate(sizes[1:]):
-                rows = slice(j * size, (j + 1) * size)
-                y = far[i][rows]
+            for i in range(len(states)):
+                y = far[i][j]
                 if i == 0:
-                    y = self._add_outer(y, near[0][rows], new[0])
+                    y = self._add_outer(y, near[0][j], new[0])
                 else:
-                    for k, known in enumerate(new[i]):
-                        y = y + ops.matmul(near[i][rows, k * sizes[i] : (k + 1) * sizes[i]], known)
+                    for kernel, known in zip(near[i][j], new[i], strict=False):
+                        y = y + ops.matmul(kernel, known)
                 if i == len(hidden):
                     if self.network.direct is not None:
-                        y = self._add_outer(y + far[-1][rows], near[-1][rows], new[0])
+                        y = self._add_outer(y + far[-1][j], near[-1][j], new[0])
                     params.append(self._transpose(y))
                     continue
                 y = self.network.activation(y)
@@ -116,7 +116,7 @@ class MADEBlocks:
 
     @staticmethod
     def _add_outer(y, columns, x):
-        """y + columns x, for x a list of rows: elementwise, cheaper than a product so thin."""
-        for k, x_k in enumerate(x):
-            y = y + columns[:, k : k + 1] * x_k
+        """y + columns x, for lists of columns and rows: elementwise, cheaper than a product so thin."""
+        for column, x_k in zip(columns, x, strict=False):
+            y = y + column * x_k
         return y

@@ -255,7 +255,7 @@ class _Attention(keras.layers.Layer):
         h_before = h[:, None] if one else update_slice(h_before, [0, 0, channel * h.shape[-1]], h[:, None])
         query, row[2] = step(2, ops.concatenate([h, place(t)], axis=-1), x_before)
         query, row[3] = step(3, query)
-        a = self.attention.read(t, query, cache, channel)
+        a = self.attention.read(self.attention.seen(t), query, cache, channel)
         h, row[4] = self.out.step(column, channel, h, x_before, weights[4], above[4], row[4], a)
         return h, (row, h_before, cache)
 
