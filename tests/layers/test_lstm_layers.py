@@ -158,19 +158,18 @@ class TestStep:
         layer, x = make(name), tf.constant(inputs())
         offset = tf.constant(offsets(layer))
 
-        def run():
-            channels, groups = layer.num_channels, np.split(np.asarray(x), layer.num_channels, axis=-1)
-            weights, above, row = layer.initial_state(len(x), WIDTH)
-            h = []
-            for i in range(HEIGHT):
-                above = layer.start_row(i, weights, above, row, offset=offset)
-                for j, c in itertools.product(range(WIDTH), range(channels)):
-                    at = tf.constant(j), tf.constant(c)
-                    h_t, row = layer.step(*at, tf.constant(groups[c][:, i, j]), weights, above, row)
-                    h.append(h_t)
-            return tf.reshape(tf.stack(h, axis=1), (len(x), HEIGHT, WIDTH, FILTERS))
-
-        result = tf.function(run, jit_compile=jit_compile, autograph=False)()
+        start_row, step = (
+            tf.function(method, jit_compile=jit_compile, autograph=False) for method in (layer.start_row, layer.step)
+        )
+        channels, groups = layer.num_channels, np.split(x.numpy(), layer.num_channels, axis=-1)
+        weights, above, row = layer.initial_state(len(x), WIDTH)
+        h = []
+        for i in range(HEIGHT):
+            above = start_row(tf.constant(i), weights, above, row, offset=offset)
+            for j, c in itertools.product(range(WIDTH), range(channels)):
+                h_t, row = step(tf.constant(j), tf.constant(c), tf.constant(groups[c][:, i, j]), weights, above, row)
+                h.append(h_t)
+        result = tf.reshape(tf.stack(h, axis=1), (len(x), HEIGHT, WIDTH, FILTERS))
         np.testing.assert_allclose(result, layer(x, offset=offset), rtol=1e-12, atol=1e-12)
 
 

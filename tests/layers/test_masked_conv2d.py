@@ -79,23 +79,25 @@ class TestStep:
         layer = make(name)
         x = tf.constant(inputs(layer))
 
-        def run():
-            channels, groups = layer.num_channels, np.split(np.asarray(x), layer.num_channels, axis=-1)
-            weights, above, row = layer.initial_state(len(x), WIDTH)
-            y = []
-            for i in range(HEIGHT):
-                if not layer.is_pointwise:
-                    above = layer.start_row(weights, above, row)
-                for j, c in itertools.product(range(WIDTH), range(channels)):
-                    if layer.mask_type == "B":
-                        y_t, row = layer.step(tf.constant(j), tf.constant(c), groups[c][:, i, j], weights, above, row)
-                    else:  # A sub-pixel is not known yet when y at its place is read.
-                        y_t = layer.read(tf.constant(j), tf.constant(c), weights, above, row)
-                        row = layer.write(tf.constant(j), tf.constant(c), groups[c][:, i, j], row)
-                    y.append(y_t)
-            return tf.reshape(tf.stack(y, axis=1), (len(x), HEIGHT, WIDTH, layer.filters))
-
-        result = tf.function(run, jit_compile=jit_compile, autograph=False)()
+        start_row, read, write, step = (
+            tf.function(method, jit_compile=jit_compile, autograph=False)
+            for method in (layer.start_row, layer.read, layer.write, layer.step)
+        )
+        channels, groups = layer.num_channels, np.split(x.numpy(), layer.num_channels, axis=-1)
+        weights, above, row = layer.initial_state(len(x), WIDTH)
+        y = []
+        for i in range(HEIGHT):
+            if not layer.is_pointwise:
+                above = start_row(weights, above, row)
+            for j, c in itertools.product(range(WIDTH), range(channels)):
+                at, x_t = (tf.constant(j), tf.constant(c)), tf.constant(groups[c][:, i, j])
+                if layer.mask_type == "B":
+                    y_t, row = step(*at, x_t, weights, above, row)
+                else:  # A sub-pixel is not known yet when y at its place is read.
+                    y_t = read(*at, weights, above, row)
+                    row = write(*at, x_t, row)
+                y.append(y_t)
+        result = tf.reshape(tf.stack(y, axis=1), (len(x), HEIGHT, WIDTH, layer.filters))
         np.testing.assert_allclose(result, layer(x), rtol=1e-12, atol=1e-12)
 
     def test_offset_is_added(self):
