@@ -20,7 +20,7 @@ class Command:
 
     def __init__(self, argv, output, environ=()):
         self.output = output
-        self.output.parent.mkdir(parents=True, exist_ok=True)
+        self.output.unlink(missing_ok=True)  # What an earlier process said is not this one's.
         self.process = _context.Process(target=_run, args=([str(a) for a in argv], str(output), dict(environ)))
         self.process.start()
 

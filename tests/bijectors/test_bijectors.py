@@ -1,14 +1,25 @@
+import contextlib
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from contracts import BijectorContract, passes, randomize
+from contracts import BijectorContract, passes, randomize, weights_of
 from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
 
 import tfdgm
-from tfdgm.bijectors import ActNorm, AffineCoupling, Chain, Invert, MaskedAutoregressive, Permute, ScaledSigmoid
-from tfdgm.layers import bounded_log_scale
+from tfdgm.bijectors import (
+    ActNorm,
+    AffineCoupling,
+    Chain,
+    Invert,
+    MaskedAutoregressive,
+    MaskedAutoregressiveLayers,
+    Permute,
+    ScaledSigmoid,
+)
+from tfdgm.layers import bounded_log_scale, exporting
 from tfdgm.networks import MADE, DenseNetwork
 from tfdgm.tasks import bijector_checks, density_checks
 
@@ -43,6 +54,16 @@ class TestActNorm(BijectorContract):
         assert layer.trainable_weights == [] and len(layer.weights) == 2
 
 
+def _shift_and_log_scale(network):
+    """A MADE as stock TFP takes it, with our bound."""
+
+    def shift_and_log_scale(x):
+        params = network(x)
+        return params[..., 0], bounded_log_scale(params[..., 1])
+
+    return shift_and_log_scale
+
+
 class TestMaskedAutoregressive(BijectorContract):
     def make(self, dtype):
         return randomize(MaskedAutoregressive(MADE((self.size,), params_size=2, hidden_units=(16, 16), dtype=dtype)))
@@ -66,11 +87,7 @@ class TestMaskedAutoregressive(BijectorContract):
     def test_equals_stock_tfp_run_with_our_network(self):
         bijector = self.make("float64")
 
-        def shift_and_log_scale(x):
-            params = bijector.network(x)
-            return params[..., 0], bounded_log_scale(params[..., 1])
-
-        stock = tfb.MaskedAutoregressiveFlow(shift_and_log_scale)
+        stock = tfb.MaskedAutoregressiveFlow(_shift_and_log_scale(bijector.network))
         x, z = (tf.constant(rows) for rows in (self.ordinary_x("float64"), self.rows_of_z("float64")))
         ours_z, log_det = bijector.inverse_and_log_det(x)
         np.testing.assert_allclose(ours_z, stock.inverse(tf.identity(x)), rtol=1e-12)
@@ -119,6 +136,86 @@ class TestMaskedAutoregressiveOfOneDimension(BijectorContract):
         before = bijector.inverse(x)
         bijector.network.out.bias.assign_add([1.0, 0.0])
         assert abs(bijector.inverse(x) - before) > 1e-6
+
+
+def layers_of(orders, size, dtype, inverse=False, **changes):
+    made = {"params_size": 2, "hidden_units": (20, 20), "activation": "tanh", "dtype": dtype, **changes}
+    networks = [MADE((size,), input_order=order, **made) for order in orders]
+    return randomize(MaskedAutoregressiveLayers(networks, inverse=inverse), scale=0.7)
+
+
+class TestMaskedAutoregressiveLayers(BijectorContract):
+    size = 5  # Blocks of two, shared by three loops; the last is padded.
+    orders = ("left-to-right", (4, 0, 1, 2, 3))
+    noise_values = (0.0, 1e-6, -1e-6, 1.0, 3.0, -3.0)
+
+    def make(self, dtype):
+        return layers_of(self.orders, self.size, dtype)
+
+    @pytest.mark.parametrize("inverse", [False, True])
+    @pytest.mark.parametrize(("size", "mode"), [(1, "graph"), (2, "graph"), (18, "graph"), (18, "exporting"), (9, "xla")])
+    def test_equals_a_chain(self, inverse, size, mode):
+        bijector = layers_of(("left-to-right", "right-to-left", "random"), size, "float64", inverse)
+        for hidden in (h for layer in bijector.layers for h in (*layer.network.hidden, layer.network.out)):
+            hidden.premask()  # As before an export.
+        chain = Chain([Invert(layer) if inverse else layer for layer in bijector.layers], dtype=tf.float64)
+        z = tf.constant(np.random.default_rng(0).normal(size=(6, size)))
+        x, log_det = chain.forward_and_log_det(z)
+        forward, backward = (
+            tf.function(f, jit_compile=mode == "xla", autograph=False)
+            for f in (bijector.forward_and_log_det, bijector.inverse_and_log_det)
+        )
+        with exporting() if mode == "exporting" else contextlib.nullcontext():
+            ours, back = forward(z), backward(x)
+        for received, expected in zip((*ours, *back), (x, log_det, z, -log_det), strict=True):
+            np.testing.assert_allclose(received, expected, rtol=1e-10, atol=1e-10)
+
+    @pytest.mark.parametrize("jit_compile", [False, True])
+    def test_gradients_through_the_loops(self, jit_compile):
+        # Against those through TFP's own loop over the dimensions, with our networks.
+        bijector = self.make("float64")
+        stock = tfb.Chain([tfb.MaskedAutoregressiveFlow(_shift_and_log_scale(layer.network)) for layer in bijector.layers])
+        z = tf.constant(np.random.default_rng(0).normal(size=(3, self.size)))
+        weights = weights_of(bijector)
+
+        def gradients(forward):
+            with tf.GradientTape() as tape:
+                tape.watch(z)
+                loss = tf.reduce_sum(forward(z) ** 2)
+            return tape.gradient(loss, [z, *weights])
+
+        ours = tf.function(gradients, jit_compile=jit_compile, autograph=False)(bijector.forward)
+        for one, other in zip(ours, gradients(stock.forward), strict=True):
+            np.testing.assert_allclose(one, tf.convert_to_tensor(other), rtol=1e-8, atol=1e-8)
+
+    def test_weights_come_in_the_order_of_the_networks(self):
+        # As in a chain: an artifact keeps them by number.
+        for inverse in (False, True):
+            bijector = layers_of(self.orders, 5, "float32", inverse)
+            expected = [w for layer in bijector.layers for w in layer.network.weights]
+            assert [id(w) for w in weights_of(Chain([bijector]))] == [id(w) for w in expected]
+
+    @pytest.mark.parametrize("change", [{"hidden_units": (20,)}, {"activation": "relu"}, {"hidden_degrees": "random"}])
+    def test_networks_of_other_layouts_are_refused(self, change):
+        made = {"params_size": 2, "hidden_units": (20, 20), "activation": "tanh"}
+        with pytest.raises(ValueError, match=r"differ in weights and input order alone\. Received"):
+            MaskedAutoregressiveLayers([MADE((4,), **made), MADE((4,), **{**made, **change})])
+
+
+class TestMaskedAutoregressiveLayersWithCondition(BijectorContract):
+    size, condition_shape = 3, (3,)
+    noise_values = TestMaskedAutoregressiveLayers.noise_values
+
+    def make(self, dtype):
+        return layers_of(("left-to-right", "right-to-left"), self.size, dtype, condition_shape=(3,))
+
+
+class TestMaskedAutoregressiveLayersInverse(BijectorContract):
+    size = 3
+    data_values = (0.0, 1e-6, -1e-6, 1.0, 3.0, -3.0)  # As for Invert.
+
+    def make(self, dtype):
+        return layers_of(("left-to-right", "right-to-left"), self.size, dtype, inverse=True)
 
 
 class TestAffineCoupling(BijectorContract):

@@ -6,6 +6,7 @@ from tfdgm.bijectors.bijector import Bijector, forward_and_log_det, inverse_and_
 from tfdgm.bijectors.chain import Chain
 from tfdgm.bijectors.invert import Invert
 from tfdgm.bijectors.masked_autoregressive import MaskedAutoregressive
+from tfdgm.bijectors.masked_autoregressive_layers import MaskedAutoregressiveLayers
 from tfdgm.bijectors.permute import Permute
 from tfdgm.bijectors.scaled_sigmoid import ScaledSigmoid
 from tfdgm.bijectors.shift_and_log_scale import ShiftAndLogScale
@@ -17,6 +18,7 @@ __all__ = [
     "Chain",
     "Invert",
     "MaskedAutoregressive",
+    "MaskedAutoregressiveLayers",
     "Permute",
     "ScaledSigmoid",
     "ShiftAndLogScale",

@@ -28,17 +28,24 @@ class MaskedAutoregressive(Bijector):
     def forward_and_log_det(self, z, condition=None):
         flat, batch = self._one_batch_axis(z, self.network.event_shape)
 
-        def emit(position, params, z_i):
-            return z_i * tf.exp(bounded_log_scale(params[:, 1])) + params[:, 0]
-
-        x, params = self.network.generate(emit, flat, self._condition_rows(condition, batch), return_params=True)
-        return tf.reshape(x, tf.shape(z)), tf.reshape(_sum(bounded_log_scale(params[..., 1])), batch)
+        x, params = self.network.generate(self.emit, flat, self._condition_rows(condition, batch), return_params=True)
+        return tf.reshape(x, tf.shape(z)), tf.reshape(_sum(self.log_scale(params)), batch)
 
     def inverse_and_log_det(self, x, condition=None):
         flat, batch = self._one_batch_axis(x, self.network.event_shape)
         params = tf.cast(self.network(flat, condition=self._condition_rows(condition, batch)), flat.dtype)
-        m, a = params[..., 0], bounded_log_scale(params[..., 1])
+        m, a = params[..., 0], self.log_scale(params)
         return tf.reshape((flat - m) * tf.exp(-a), tf.shape(x)), tf.reshape(-_sum(a), batch)
+
+    @staticmethod
+    def log_scale(params):
+        """a of params [..., 2]."""
+        return bounded_log_scale(params[..., 1])
+
+    @staticmethod
+    def emit(position, params, z_i):
+        """x_i [n] of params [n, 2] and z_i [n], as the network's `generate` calls it."""
+        return z_i * tf.exp(MaskedAutoregressive.log_scale(params)) + params[..., 0]
 
 
 def _sum(a):

@@ -2,7 +2,7 @@ import math
 
 import keras
 
-from tfdgm.bijectors import ActNorm, Invert, MaskedAutoregressive
+from tfdgm.bijectors import ActNorm, MaskedAutoregressiveLayers
 from tfdgm.models.density_model import DensityModel
 from tfdgm.models.flows import flow_over
 from tfdgm.networks import MADE
@@ -55,10 +55,11 @@ def autoregressive_layers(
     event_shape, num_layers, hidden_units, activation, residual, act_norm, condition_shape, dtype, inverted=False
 ):
     """The bijectors of a MAF, or of an IAF where `inverted`, data side first."""
+    if num_layers < 1:
+        raise ValueError(f"`num_layers` must be 1 or more. Received: num_layers={num_layers}")
     size = math.prod(event_shape)
-    bijectors = []
-    for i in range(num_layers):
-        network = MADE(
+    networks = [
+        MADE(
             (size,),
             params_size=2,
             hidden_units=hidden_units,
@@ -69,8 +70,13 @@ def autoregressive_layers(
             output_initializer=keras.initializers.VarianceScaling(1e-4),
             dtype=dtype,
         )
-        bijector = MaskedAutoregressive(network)
-        bijectors.append(Invert(bijector) if inverted else bijector)
+        for i in range(num_layers)
+    ]
+    # With an ActNorm after each layer, one network at a time.
+    groups = [[network] for network in networks] if act_norm else [networks]
+    bijectors = []
+    for group in groups:
+        bijectors.append(MaskedAutoregressiveLayers(group, inverse=inverted))
         if act_norm:
             bijectors.append(ActNorm(size, dtype=dtype))
     return bijectors

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from tfdgm.layers import Dropout, MaskedDense, is_exporting, take_row, update_slice
+from tfdgm.layers import Dropout, MaskedDense, is_exporting, update_slice
 from tfdgm.networks.autoregressive_network import AutoregressiveNetwork, reorder
 from tfdgm.networks.made_blocks import MADEBlocks
 
@@ -117,7 +117,8 @@ class MADE(AutoregressiveNetwork):
         self.out.bias.assign(ops.reshape(ops.take(params, self.order, axis=0), (-1,)))
 
     def initial_state(self, batch_size, condition=None):
-        return MADEBlocks(self, 1).initial_state(batch_size, condition)
+        blocks = MADEBlocks(self, 1)
+        return blocks.weights(condition), *blocks.empty(batch_size)
 
     def step(self, t, x_prev, state):
         weights, x, hidden = state
@@ -127,37 +128,15 @@ class MADE(AutoregressiveNetwork):
         return params[0], (weights, x, hidden)
 
     def generate(self, emit, inputs, condition=None, *, return_params=False):
+        inputs = keras.tree.map_structure(self._in_order, inputs)
+        blocks, order = self.blocks(2 if is_exporting() else 1), ops.convert_to_tensor(self.order.astype("int32"))
+        x, params = blocks.generate(emit, inputs, order, blocks.weights(condition), return_params=return_params)
+        return (self._in_event(x), self._in_event(params)) if return_params else self._in_event(x)
+
+    def blocks(self, num_loops):
+        """The layout that it generates in."""
         # Larger blocks are fewer operations, which count outside XLA; smaller ones are less to compile.
-        blocks = MADEBlocks(self, min(self.event_size, 4 if is_exporting() else 2))
-        inputs = keras.tree.map_structure(lambda u: blocks.split(self._in_order(u)), inputs)
-        n = ops.shape(keras.tree.flatten(inputs)[0])[2]
-        order = ops.convert_to_tensor(np.resize(self.order, blocks.num_positions).astype("int32"))
-        weights, x, hidden = blocks.initial_state(n, condition)
-
-        def body(b, x, hidden, all_params):
-            inputs_b = keras.tree.map_structure(lambda u: take_row(u, b), inputs)
-
-            def emit_j(j, params):
-                inputs_j = keras.tree.map_structure(lambda u: u[j], inputs_b)
-                return ops.cast(emit(order[b * blocks.block_size + j], params, inputs_j), self.compute_dtype)
-
-            params, x_b, hidden = blocks.block(b, weights, x, hidden, emit_j)
-            x = update_slice(x, [b * blocks.block_size, 0], x_b)
-            if return_params:
-                all_params = update_slice(all_params, [b * blocks.block_size, 0, 0], ops.stack(params))
-            return b + 1, x, hidden, all_params
-
-        kept = (blocks.num_positions if return_params else 0, n, self.params_size)
-        params = ops.zeros(kept, self.compute_dtype)
-        # Two loops, the first over half of the activations, skip a quarter of the work; XLA would take twice as long to compile.
-        ends = sorted({blocks.num_blocks // 2, blocks.num_blocks} - {0}) if is_exporting() else [blocks.num_blocks]
-        b, all_weights = ops.convert_to_tensor(0), weights
-        for end in ends:
-            weights, (x, *hidden) = blocks.up_to(end, all_weights, [x, *hidden])
-            loop = (b, x, hidden, params)
-            b, x, hidden, params = ops.while_loop(lambda b, *_: b < end, body, loop, maximum_iterations=end)  # noqa: B023
-        x = self._in_event(x[: self.event_size])
-        return (x, self._in_event(params[: self.event_size])) if return_params else x
+        return MADEBlocks(self, 4 if is_exporting() else 2, num_loops)
 
     def get_config(self):
         return {

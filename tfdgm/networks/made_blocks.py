@@ -1,3 +1,4 @@
+import keras
 import numpy as np
 from keras import ops
 
@@ -12,10 +13,13 @@ class MADEBlocks:
     triangular solve, a block takes one large product with all that came before and small ones inside. Batch last: [unit, n].
     """
 
-    def __init__(self, network, block_size):
-        self.network, self.block_size = network, block_size
-        self.num_blocks = -(-network.event_size // block_size)
-        self.num_positions = self.num_blocks * block_size
+    def __init__(self, network, block_size, num_loops=1):
+        """num_loops: how many loops share the positions. Each reads only as much of the activations as there is by its end; two
+        skip a quarter of the work, four three eighths, and each takes its time to trace and compile."""
+        self.network, self.block_size = network, min(block_size, network.event_size)
+        self.num_blocks = -(-network.event_size // self.block_size)
+        self.num_positions = self.num_blocks * self.block_size
+        self.ends = sorted({-(-self.num_blocks * i // num_loops) for i in range(1, num_loops + 1)})
         positions = np.arange(network.event_size)
         self.groups = [
             self._group(positions),
@@ -37,8 +41,40 @@ class MADEBlocks:
         u = ops.pad(u, [[0, self.num_positions - self.network.event_size]] + [[0, 0]] * (len(u.shape) - 1))
         return ops.reshape(u, (self.num_blocks, self.block_size, *ops.shape(u)[1:]))
 
-    def initial_state(self, batch_size, condition):
-        """(weights of every layer in blocks, x [position, n], activations of every hidden layer [unit, n])."""
+    def generate(self, emit, inputs, order, weights, *, return_params=False):
+        """As the network's `generate`, of inputs [D, n, ...] in the order of generation: (x [D, n], params [D, n, params_size])
+        in that order; params of no position unless asked for.
+
+        order: int32 [D], the position that `emit` is told for each. weights: as of `weights`, of a network of this layout.
+        """
+        inputs = keras.tree.map_structure(self.split, inputs)
+        order = ops.pad(order, [[0, self.num_positions - self.network.event_size]])
+        n, size = ops.shape(keras.tree.flatten(inputs)[0])[2], self.block_size
+        x, hidden = self.empty(n)
+
+        def body(b, x, hidden, all_params):
+            inputs_b = keras.tree.map_structure(lambda u: take_row(u, b), inputs)
+
+            def emit_j(j, params):
+                inputs_j = keras.tree.map_structure(lambda u: u[j], inputs_b)
+                return ops.cast(emit(take_row(order, b * size + j), params, inputs_j), self.network.compute_dtype)
+
+            params, x_b, hidden = self.block(b, used, x, hidden, emit_j)
+            x = update_slice(x, [b * size, 0], x_b)
+            if return_params:
+                all_params = update_slice(all_params, [b * size, 0, 0], ops.stack(params))
+            return b + 1, x, hidden, all_params
+
+        kept = (self.num_positions if return_params else 0, n, self.network.params_size)
+        b, params = ops.convert_to_tensor(0), ops.zeros(kept, self.network.compute_dtype)
+        for end in self.ends:
+            used, (x, *hidden) = self.up_to(end, weights, [x, *hidden])
+            loop = (b, x, hidden, params)
+            b, x, hidden, params = ops.while_loop(lambda b, *_: b < end, body, loop, maximum_iterations=end)  # noqa: B023
+        return x[: self.network.event_size], params[: self.network.event_size]
+
+    def weights(self, condition):
+        """The kernel and bias of every layer in blocks, for `block`."""
         network = self.network
         layers = [*network.hidden, network.out]
         terms = [*network._condition_terms(condition), None]
@@ -57,8 +93,12 @@ class MADEBlocks:
             rows = self.block_size * here.shape[1]
             kernel = ops.reshape(kernel, (self.num_blocks, rows, below.size))
             weights.append((kernel, ops.reshape(bias, (self.num_blocks, rows, -1))))
-        x, *hidden = [ops.zeros((group.size, batch_size), network.compute_dtype) for group in self.groups[:-1]]
-        return weights, x, hidden
+        return weights
+
+    def empty(self, batch_size):
+        """x [position, n] and the activations of every hidden layer [unit, n], before the first position."""
+        x, *hidden = [ops.zeros((group.size, batch_size), self.network.compute_dtype) for group in self.groups[:-1]]
+        return x, hidden
 
     def up_to(self, end, weights, states):
         """What the blocks before `end` need of the weights, and of the states (of at most as many blocks, padded with zeros)."""
