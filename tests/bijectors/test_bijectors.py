@@ -1,4 +1,5 @@
 import contextlib
+import re
 
 import keras
 import numpy as np
@@ -195,11 +196,25 @@ class TestMaskedAutoregressiveLayers(BijectorContract):
             expected = [w for layer in bijector.layers for w in layer.network.weights]
             assert [id(w) for w in weights_of(Chain([bijector]))] == [id(w) for w in expected]
 
-    @pytest.mark.parametrize("change", [{"hidden_units": (20,)}, {"activation": "relu"}, {"hidden_degrees": "random"}])
-    def test_networks_of_other_layouts_are_refused(self, change):
+    @pytest.mark.parametrize(
+        ("change", "names"),
+        [
+            ({"hidden_units": (20,)}, "hidden_units, degrees"),
+            ({"activation": "relu"}, "activation"),
+            ({"hidden_degrees": "random"}, "hidden_degrees, degrees"),
+        ],
+    )
+    def test_networks_of_other_layouts_are_refused(self, change, names):
         made = {"params_size": 2, "hidden_units": (20, 20), "activation": "tanh"}
-        with pytest.raises(ValueError, match=r"differ in weights and input order alone\. Received"):
+        with pytest.raises(ValueError, match=rf"weights and input order alone\. Received: MADEs of several {names}$"):
             MaskedAutoregressiveLayers([MADE((4,), **made), MADE((4,), **{**made, **change})])
+
+    @pytest.mark.parametrize(
+        ("networks", "received"), [([], "[]"), ([DenseNetwork(2, 4, hidden_units=(8,))], "['DenseNetwork']")]
+    )
+    def test_other_networks_are_refused(self, networks, received):
+        with pytest.raises(ValueError, match=re.escape(f"must be one or more MADEs. Received: {received}")):
+            MaskedAutoregressiveLayers(networks)
 
 
 class TestMaskedAutoregressiveLayersWithCondition(BijectorContract):

@@ -19,14 +19,19 @@ class MaskedAutoregressiveLayers(Bijector):
     """
 
     def __init__(self, networks, *, inverse=False, name="masked_autoregressive_layers"):
+        if not networks or not all(hasattr(network, "blocks") for network in networks):
+            raise ValueError(f"`networks` must be one or more MADEs. Received: {[type(n).__name__ for n in networks]}")
+        layouts = [_layout(network) for network in networks]
+        different = [name for name in layouts[0] if any(layout[name] != layouts[0][name] for layout in layouts)]
+        if different:
+            raise ValueError(
+                f"`networks` must differ in weights and input order alone. Received: MADEs of several {', '.join(different)}"
+            )
         self.layers, self.is_inverse = [MaskedAutoregressive(network) for network in networks], inverse
         first = self.layers[0]
         super().__init__(
             event_ndims=first.forward_min_event_ndims, dtype=first.dtype, condition_shape=first.condition_shape, name=name
         )
-        layouts = [_layout(network) for network in networks]
-        if any(layout != layouts[0] for layout in layouts):
-            raise ValueError(f"`networks` must be MADEs that differ in weights and input order alone. Received: {layouts}")
 
     def forward_and_log_det(self, z, condition=None):
         run = self._at_once if self.is_inverse else self._by_position
