@@ -238,3 +238,9 @@ class TestConstructors:
 
 def test_keras_sees_the_models_as_models():
     assert issubclass(tfdgm.DensityModel, keras.Model)
+
+
+@pytest.mark.parametrize("cls", ["MAF", "IAF"])
+def test_a_flow_of_no_layers(cls):
+    with pytest.raises(ValueError, match=r"`num_layers` must be 1 or more\. Received: num_layers=0"):
+        getattr(tfdgm.models, cls)((2,), num_layers=0)

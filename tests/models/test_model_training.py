@@ -34,6 +34,9 @@ class TestTraining:
 
         if case.name == "gaussian_mixture":  # Which EM has brought to its optimum already.
             return
+        # From the weights that a new model has.
+        model.set_weights(case.make(dtype="float64").get_weights())
+        model.adapt(case.x, case.condition)
         before = np.mean(model.log_prob(case.x, **case.given))
         model.fit(case.x, case.condition, epochs=8, batch_size=16, verbose=0)
         after = np.mean(model.log_prob(case.x, **case.given))
