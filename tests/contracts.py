@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import math
 
 import keras
@@ -250,6 +251,10 @@ class ImageNetworkContract:
     def make(self, name="plain", **changes):
         return randomize(self.cls(**{"params_size": 2, "dtype": "float64", **self.base, **self.configs[name], **changes}))
 
+    def shared(self, name):
+        """A network of a configuration that tests leave as it is."""
+        return _shared(type(self), name)
+
     def condition_of(self, network, n):
         if network.condition_shape is None:
             return None
@@ -260,21 +265,23 @@ class ImageNetworkContract:
         rank = np.argsort(network.order)
         return rank[None, :] > rank[:, None]
 
+    @pytest.mark.usefixtures("eagerly")
     def test_outputs_move_with_exactly_what_they_may_see(self, config_name):
-        network, connected = self.make(config_name), self.connected
+        network, connected = self.shared(config_name), self.connected
         condition, rank = self.condition_of(network, 1), np.argsort(network.order)
         assert (rank[None, :] > rank[:, None])[connected(network)].all()
         np.testing.assert_array_equal(network_checks.connections(network, condition, rows=4), connected(network))
 
+    @pytest.mark.usefixtures("eagerly")
     def test_step_equals_call(self, config_name):
-        network = self.make(config_name)
+        network = self.shared(config_name)
         condition = self.condition_of(network, 1)
         for by_steps in (False, True):
             name = "by steps" if by_steps else "generate"
             passes(network_checks.generation_equals_call(name, network, condition, by_steps=by_steps, tolerance=1e-10))
 
     def test_condition_reaches_every_position_the_first_too(self):
-        network = self.make("condition")
+        network = self.shared("condition")
         x = tf.zeros((2, *network.event_shape), tf.float64)
         params = network(x, condition=tf.constant([[0.0, 0, 0], [1, 2, 3]], tf.float64))
         assert (np.abs(params[0] - params[1]) > 1e-6).all()
@@ -282,7 +289,7 @@ class ImageNetworkContract:
     def test_against_the_naive_sampler(self):
         # One whole pass a position, as everyone else does it; against what each mode of compilation generates.
         for name in self.generated_configs:
-            network = self.make(name)
+            network = self.shared(name)
             condition = self.condition_of(network, 3)
             call = tf.function(network, autograph=False)
             noise = np.random.default_rng(3).normal(size=(3, *network.event_shape)).reshape(3, -1)
@@ -291,7 +298,7 @@ class ImageNetworkContract:
                 params = call(tf.constant(x.reshape(3, *network.event_shape)), condition=condition)
                 params = params.numpy().reshape(3, network.event_size, -1)[:, t]
                 x[:, t] = params[:, 0] + np.exp(np.tanh(params[:, -1])) * noise[:, t] + 0.01 * t
-            for mode in ("graph", "exporting", *(["eager", "xla"] if name == self.generated_configs[0] else [])):
+            for mode in ("exporting", *(["graph", "eager", "xla"] if name == self.generated_configs[0] else [])):
                 tf.config.run_functions_eagerly(mode == "eager")
                 try:
                     with exporting() if mode == "exporting" else contextlib.nullcontext():
@@ -300,6 +307,7 @@ class ImageNetworkContract:
                     tf.config.run_functions_eagerly(False)
                 np.testing.assert_allclose(result[0].reshape(3, -1), x, rtol=1e-10, atol=1e-10, err_msg=f"{name}, {mode}")
 
+    @pytest.mark.usefixtures("eagerly")
     def test_float32_is_close_to_float64(self):
         network, low = self.make(), self.make(dtype="float32")
         low.set_weights(network.get_weights())
@@ -307,7 +315,7 @@ class ImageNetworkContract:
         np.testing.assert_allclose(generated(low, by_steps=False, jit_compile=False)[0], x, rtol=1e-3, atol=1e-3)
 
     def test_from_config_is_the_same_network(self, config_name):
-        network = self.make(config_name)
+        network = self.shared(config_name)
         again = self.cls.from_config(network.get_config())
         again.set_weights(network.get_weights())
         x = tf.constant(np.random.default_rng(0).normal(size=(2, *network.event_shape)))
@@ -319,6 +327,11 @@ class ImageNetworkContract:
         x = tf.ones((2, *network.event_shape), tf.float64)
         np.testing.assert_array_equal(network(x), network(x, training=False))
         assert (network(x, training=True).numpy() != network(x).numpy()).any()
+
+
+@functools.cache
+def _shared(contract, name):
+    return contract().make(name)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -410,7 +423,11 @@ def _cases():
 CASES = {case.name: case for case in _cases()}
 
 
+#: Plain cases, of which another case of the class is a variation, and a third takes no condition either.
+PLAIN = ("made_binary", "maf", "realnvp", "pixelcnn_binary")
+
+
 def model_cases(*names):
-    """Parametrizes a test over the named cases; all by default."""
-    chosen = [CASES[name] for name in names] if names else list(CASES.values())
+    """Parametrizes a test over the named cases; by default over all that show something of their own."""
+    chosen = [CASES[name] for name in names or CASES if name in names or name not in PLAIN]
     return pytest.mark.parametrize("case", chosen, ids=lambda case: case.name)

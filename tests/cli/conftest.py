@@ -43,7 +43,7 @@ def fails(cli):
 def run_folder(tmp_path_factory):
     """A finished run of a small MADE over the digits: images, levels 0..16."""
     folder = tmp_path_factory.mktemp("runs") / "made_digits"
-    small = ["--set", "model.hidden_units=[8]", "--epochs", "2", "--batch_size", "512"]
+    small = ["--set", "model.hidden_units=[8]", "--set", "training.xla=false", "--epochs", "2", "--batch_size", "512"]
     assert main(["train", "--model", "MADE", "--data", "digits", *small, "--output", str(folder)]) == 0
     return folder
 

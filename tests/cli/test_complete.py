@@ -4,6 +4,8 @@ import pytest
 
 import tfdgm
 
+pytestmark = pytest.mark.usefixtures("eagerly")
+
 
 def cells(path, model_side, parts):
     """The images of a picture, [strips, parts, h, w, 3], from 0 to 1: one column of strips, each of parts with a line between."""

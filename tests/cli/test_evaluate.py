@@ -5,6 +5,8 @@ import pytest
 
 import tfdgm
 
+pytestmark = pytest.mark.usefixtures("eagerly")
+
 
 class TestEvaluate:
     def test_a_run_on_what_it_was_trained_on_gives_its_cards_figures(self, cli, run_folder):

@@ -6,6 +6,8 @@ import tensorflow as tf
 
 import tfdgm
 
+pytestmark = pytest.mark.usefixtures("eagerly")
+
 
 def text(path):
     return path.read_text()
@@ -26,12 +28,12 @@ class TestLayout:
         assert (np.asarray(a) == np.asarray(b)).all()
 
     def test_the_name_of_the_zoo_of_the_run_and_a_given_one(self, cli, run_folder, vector_model, tmp_path):
-        for source, options in (("maf_digits", ()), (run_folder, ()), (vector_model / "model", ("--name", "rows.v2"))):
+        for source, options in (("realnvp_digits", ()), (run_folder, ()), (vector_model / "model", ("--name", "rows.v2"))):
             result = cli("export", source, tmp_path, *options)
             assert result.code == 0, result
-        assert sorted(p.name for p in tmp_path.iterdir() if p.is_dir()) == ["made_digits", "maf_digits", "rows.v2"]
+        assert sorted(p.name for p in tmp_path.iterdir() if p.is_dir()) == ["made_digits", "realnvp_digits", "rows.v2"]
         config = text(tmp_path / "models.config")
-        for name in ("made_digits", "maf_digits", "rows.v2"):
+        for name in ("made_digits", "realnvp_digits", "rows.v2"):
             assert (tmp_path / name / "1" / "saved_model.pb").exists()
             assert f'base_path: "/models/{name}"' in config
         assert result.out.endswith(

@@ -1,7 +1,10 @@
 import matplotlib.image
 import numpy as np
+import pytest
 
 import tfdgm
+
+pytestmark = pytest.mark.usefixtures("eagerly")
 
 
 class TestSample:

@@ -9,6 +9,8 @@ import tfdgm
 
 pytest.importorskip("tensorflow_serving")
 
+pytestmark = pytest.mark.usefixtures("eagerly")
+
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory):

@@ -1,8 +1,11 @@
 import json
 
 import numpy as np
+import pytest
 
 import tfdgm
+
+pytestmark = pytest.mark.usefixtures("eagerly")
 
 
 class TestTrain:

@@ -1,6 +1,9 @@
 import numpy as np
+import pytest
 
 from tfdgm import tasks
+
+pytestmark = pytest.mark.usefixtures("eagerly")
 
 
 class TestVerify:

@@ -1,5 +1,9 @@
 import json
 
+import pytest
+
+pytestmark = pytest.mark.usefixtures("eagerly")
+
 
 class TestZoo:
     def test_the_table(self, cli, run_folder, monkeypatch):

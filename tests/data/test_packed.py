@@ -71,8 +71,12 @@ class TestPack:
         path = data.pack("digits", tmp_path / "new")
         assert path == tmp_path / "new" / "digits.npz" and packed.read(path, None).parts["all"].x.shape == (1797, 8, 8)
 
-    def test_a_real_set_keeps_its_rows(self, real_data, tmp_path):
-        folder = real_data("binarized_mnist")
+    def test_a_set_with_a_builder_keeps_its_rows(self, tmp_path):
+        folder = tmp_path / "source"
+        (folder / "binarized_mnist").mkdir(parents=True)
+        sizes, random = {"train": 20, "valid": 5, "test": 6}, np.random.default_rng(0)
+        images = {split: random.integers(0, 256, (n, 98)).astype("uint8") for split, n in sizes.items()}
+        np.savez(folder / "binarized_mnist" / "binarized_mnist.npz", **images)
         data.pack("binarized_mnist", tmp_path, data_dir=folder)
         a, b = (data.load_arrays("binarized_mnist", data_dir=where) for where in (folder, tmp_path))
         assert (a.sha256, a.levels, a.description) == (b.sha256, b.levels, b.description)

@@ -5,6 +5,8 @@ import tensorflow as tf
 
 import tfdgm
 
+pytestmark = pytest.mark.usefixtures("eagerly")
+
 M = tfdgm.models
 X = np.random.default_rng(0).normal(size=(12, 3)).astype("float32")
 

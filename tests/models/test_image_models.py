@@ -6,6 +6,8 @@ from contracts import passes, randomize
 import tfdgm
 from tfdgm.tasks import density_checks
 
+pytestmark = pytest.mark.usefixtures("eagerly")
+
 PIXELCNN = {"filters": 12, "num_layers": 1, "first_kernel_size": 3, "head_filters": 12}
 MULTISCALE = {"num_scales": 1, "filters": 12, "num_layers": 1, "base_layers": 1, "head_filters": 12}
 #: Each image model with a small configuration. `event_shape` (of even sides) and `levels` are the tests'.
@@ -84,6 +86,7 @@ def test_pixelcnn_plus_plus_binary_data_without_a_mixture_are_bernoulli(num_comp
         make("PixelCNNPlusPlus", (4, 4, 2), levels=2, num_components=None)
 
 
+@pytest.mark.graph
 def test_pixelcnn_plus_plus_learns_that_colours_are_equal():
     x = np.repeat(np.random.default_rng(0).integers(0, 256, (64, 2, 2, 1)), 3, axis=-1)
     model = tfdgm.models.PixelCNNPlusPlus((2, 2, 3), filters=6, num_downsamplings=1, num_components=2, dropout=0.0)

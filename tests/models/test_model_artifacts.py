@@ -2,15 +2,19 @@
 
 import keras
 import numpy as np
+import pytest
 from contracts import model_cases, passes, weights_of
 
 import tfdgm
 from tfdgm.tasks import artifact_checks
 
+pytestmark = pytest.mark.usefixtures("eagerly")
+
 
 class TestArtifact:
     @model_cases()
     def test_saved_model_and_load(self, case, adapted, tmp_path):
+        # The SavedModel is traced, the model computes op by op.
         model = adapted(case)
         for count in model.non_trainable_weights:
             if count.path.endswith(("noise_step", "skipped_steps")):

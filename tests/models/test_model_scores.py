@@ -1,11 +1,13 @@
 """Of every named model: scores of rows."""
 
 import numpy as np
+import pytest
 import tensorflow as tf
 from contracts import model_cases
 
 
 class TestScores:
+    @pytest.mark.usefixtures("eagerly")
     @model_cases()
     def test_rows_are_independent_and_batch_axes_are_kept(self, case, adapted):
         model = adapted(case)
@@ -33,6 +35,7 @@ class TestScores:
         traced = tf.function(model.log_prob)(tf.constant(case.x[:8], model.distribution.dtype))
         np.testing.assert_allclose(traced, scores, rtol=1e-5)
 
+    @pytest.mark.usefixtures("eagerly")
     @model_cases("made_real", "maf", "iaf", "realnvp", "gaussian_mixture")
     def test_gradients_in_x_are_finite_far_outside_the_data(self, case, adapted):
         model = adapted(case)

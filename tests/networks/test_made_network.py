@@ -56,6 +56,7 @@ def condition_of(network, n):
 
 
 class TestAutoregressiveProperty:
+    @pytest.mark.usefixtures("eagerly")
     @every_config
     def test_mask_and_step_equals_call(self, name):
         network = make(name)
@@ -80,6 +81,7 @@ class TestAutoregressiveProperty:
 
 
 class TestGeneration:
+    @pytest.mark.usefixtures("eagerly")
     @every_config
     def test_blocks_are_the_same_as_steps(self, name):
         network = make(name)

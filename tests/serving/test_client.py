@@ -32,6 +32,8 @@ from tensorflow_serving.apis import (  # noqa: E402
     prediction_service_pb2_grpc,
 )
 
+pytestmark = pytest.mark.usefixtures("eagerly")
+
 #: name of the served model -> its case; `flow` has a second version, of other weights.
 MODELS = {"binary": "made_binary_condition", "levels": "made_categorical", "real": "maf", "flow": "realnvp_condition"}
 

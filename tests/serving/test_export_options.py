@@ -10,7 +10,18 @@ import tfdgm
 from tfdgm.distributions.tempered import tempered
 from tfdgm.serving import ArtifactError
 
+pytestmark = pytest.mark.usefixtures("eagerly")
+
 reduced = pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+MADE, MAF, REALNVP = (
+    (CASES["made_binary_condition"], "bfloat16"),
+    (CASES["maf_levels_act_norm"], "bfloat16"),
+    (CASES["realnvp_condition"], "float16"),
+)
+
+
+def pairs(*chosen):
+    return pytest.mark.parametrize(("case", "precision"), chosen, ids=[f"{case.name}-{precision}" for case, precision in chosen])
 
 
 def score(path, case, n=16):
@@ -40,8 +51,7 @@ def exported(tmp_path_factory):
 
 
 class TestPrecision:
-    @reduced
-    @model_cases("made_binary_condition", "maf_levels_act_norm", "realnvp_condition")
+    @pairs(MADE, MAF, REALNVP)
     def test_scores_are_those_of_the_rounded_kernels(self, case, precision, exported):
         model = made(case)
         exact = np.asarray(model.log_prob(**case.first(16)))
@@ -57,7 +67,7 @@ class TestPrecision:
 
     @reduced
     def test_the_file_is_half_as_large(self, precision, tmp_path):
-        model = tfdgm.models.MADE((8,), hidden_units=(256, 256))
+        model = tfdgm.models.RealNVP((8,), num_layers=1, hidden_units=(256, 256))
         before = [np.asarray(weight) for weight in model.weights]
         model.export(tmp_path / "full")
         model.export(tmp_path / "half", precision=precision)
@@ -66,10 +76,10 @@ class TestPrecision:
         for weight, value in zip(model.weights, before, strict=True):  # The model itself is unchanged.
             np.testing.assert_array_equal(weight, value)
 
-    @reduced
-    def test_core_ops_no_devices_and_small_variables(self, precision, exported):
+    @pairs(MAF, REALNVP)
+    def test_core_ops_no_devices_and_small_variables(self, case, precision, exported):
         saved_model = saved_model_pb2.SavedModel()
-        path = exported(CASES["maf_levels_act_norm"], precision)
+        path = exported(case, precision)
         saved_model.ParseFromString((path / "saved_model.pb").read_bytes())
         graph = saved_model.meta_graphs[0].graph_def
         nodes = [*graph.node, *(node for function in graph.library.function for node in function.node_def)]
@@ -86,8 +96,7 @@ class TestPrecision:
         kept = {node.attr["dtype"].type for node in nodes if node.op == "ReadVariableOp"}
         assert tf.as_dtype(precision).as_datatype_enum in kept
 
-    @reduced
-    @model_cases("made_binary_condition", "realnvp_condition")
+    @pairs(MADE, REALNVP)
     def test_load_says_what_it_is_and_scores_as_the_server(self, case, precision, exported):
         path = exported(case, precision)
         with pytest.warns(UserWarning, match=f"stores its kernels as {precision}: the weights are rounded"):

@@ -23,6 +23,8 @@ EXPORTED = (
     "realnvp_condition",
     "gaussian_mixture",
 )
+
+pytestmark = pytest.mark.usefixtures("eagerly")
 exported_cases = model_cases(*EXPORTED)
 
 

@@ -10,6 +10,8 @@ from contracts import CASES, model_cases
 
 from tfdgm.serving.warmup import WARM_UP_REQUESTS
 
+pytestmark = pytest.mark.usefixtures("eagerly")
+
 C_RUNTIME = pathlib.Path(__file__).with_name("c_runtime.py")
 
 
@@ -36,7 +38,7 @@ def inputs_of(request):
 
 
 class TestWarmUpRequests:
-    @model_cases("made_binary_condition", "realnvp_levels", "made_real")
+    @model_cases("made_binary_condition", "realnvp_levels")
     def test_each_signature_of_each_size_runs(self, case, tmp_path):
         export(case, tmp_path / "digits" / "3", max_batch=5)
         signatures = tf.saved_model.load(str(tmp_path / "digits" / "3")).signatures

@@ -16,6 +16,8 @@ from apache_beam.io.localfilesystem import LocalFileSystem
 
 from tfdgm.tasks import beam_scoring
 
+pytestmark = pytest.mark.usefixtures("eagerly")
+
 
 @pytest.fixture(scope="module")
 def rows():

@@ -11,6 +11,8 @@ from contracts import CASES, model_cases, randomize
 import tfdgm
 from tfdgm.distributions import candidates
 
+pytestmark = pytest.mark.usefixtures("eagerly")
+
 PIXELCNN = {"filters": 8, "num_layers": 1, "first_kernel_size": 3, "head_filters": 8}
 EVENTS = np.array(list(itertools.product(range(3), repeat=4))).reshape(-1, 2, 2)
 FIRST, LAST = np.array([[1, 1], [0, 0]]), np.array([[0, 0], [1, 1]])
@@ -83,6 +85,7 @@ class TestKnownLast:
         assert len(caught) == 1 and caught[0].filename == __file__
         assert pvalue(drawn[1:], *exact(pixelcnn, LAST)) < 1e-6
 
+    @pytest.mark.graph  # 400,000 candidates.
     @pytest.mark.parametrize("known", [LAST, np.array([[0, 1], [1, 0]])], ids=["last", "between"])
     def test_candidates_follow_the_exact_conditional(self, pixelcnn, known):
         with warnings.catch_warnings():

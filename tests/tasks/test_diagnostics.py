@@ -7,6 +7,8 @@ from contracts import CASES, model_cases, randomize
 import tfdgm
 from tfdgm.tasks import bits_per_dim_map, network_checks, receptive_field
 
+pytestmark = pytest.mark.usefixtures("eagerly")
+
 PIXELCNN = {"filters": 8, "num_layers": 2, "head_filters": 8}
 
 

@@ -8,6 +8,8 @@ from contracts import CASES, model_cases, randomize
 import tfdgm
 from tfdgm.tasks import FisherEmbedding, fisher_scores
 
+pytestmark = pytest.mark.usefixtures("eagerly")
+
 
 def difference(model, case, weight, step=1e-6):
     """The central difference of log_prob in every element of one weight, [n, size]."""

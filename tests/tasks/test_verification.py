@@ -7,6 +7,8 @@ from tensorflow_probability import distributions as tfd
 import tfdgm
 from tfdgm.tasks import Check, Report, bijector_checks, density_checks, verification
 
+pytestmark = pytest.mark.usefixtures("eagerly")
+
 NAMES = [
     "finite log_prob",
     "rows scored independently",

@@ -13,7 +13,7 @@ def model():
     keras.utils.set_random_seed(3)
     model = keras.Sequential([keras.layers.Dense(4), keras.layers.Dropout(0.5, seed=1), keras.layers.Dense(1)])
     model.build((None, 3))
-    model.compile(keras.optimizers.Adam(0.05, use_ema=True, ema_momentum=0.5), "mse")
+    model.compile(keras.optimizers.Adam(0.05, use_ema=True, ema_momentum=0.5), "mse", jit_compile=False)
     return model
 
 

@@ -287,7 +287,13 @@ class TestSlurm:
             wait ${pids[0]} && wait ${pids[1]}""",
         )
         np.save(tmp_path / "rows.npy", np.random.default_rng(0).normal(size=(300, 3)).astype("float32"))
-        small = ["--batch_size=64", "--epochs=1", "--set=model.num_layers=1", "--set=model.hidden_units=[4]"]
+        small = [
+            "--batch_size=64",
+            "--epochs=1",
+            "--set=model.num_layers=1",
+            "--set=model.hidden_units=[4]",
+            "--set=training.xla=false",
+        ]
         environ = {"SLURM_JOB_NODELIST": "localhost", "SLURM_TASKS_PER_NODE": "2", "TFDGM_WORKER_PORT": str(two_free_ports())}
         result = job(
             f'exec {sys.executable} -m tfdgm "$@"', "run", "--model=RealNVP", "--data=rows.npy", *small, config=None, **environ

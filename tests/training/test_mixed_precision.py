@@ -1,3 +1,5 @@
+import functools
+
 import keras
 import numpy as np
 import pytest
@@ -16,7 +18,9 @@ def matmul_dtypes(model, function, *arguments):
     return {op.inputs[0].dtype for op in graph.get_operations() if op.type in ("MatMul", "BatchMatMulV2", "BatchMatMulV3")}
 
 
-def train(case, dtype, **changes):
+@functools.cache
+def train(name, dtype, **changes):
+    case = CASES[name]
     keras.utils.set_random_seed(0)
     model = case.make(dtype=dtype, **changes)
     model.compile(keras.optimizers.Adam(1e-2))
@@ -26,17 +30,17 @@ def train(case, dtype, **changes):
 
 class TestMixedPrecision:
     @pytest.mark.parametrize(
-        "name, policy",
-        [(name, policy) for name in ("maf_condition", "realnvp") for policy in HALF] + [("iaf", "mixed_bfloat16")],
+        ("name", "policy"), [("maf_condition", "mixed_float16"), ("realnvp", "mixed_bfloat16"), ("iaf", "mixed_bfloat16")]
     )
     def test_training_ends_near_that_in_full_precision(self, name, policy):
-        (full, losses), (mixed, others) = train(CASES[name], "float32"), train(CASES[name], policy)
+        (full, losses), (mixed, others) = train(name, "float32"), train(name, policy)
         assert losses[-1] < losses[0] - 0.05
         np.testing.assert_allclose(others, losses, rtol=0.01)
         assert max(np.abs(a - b).max() for a, b in zip(full.get_weights(), mixed.get_weights(), strict=True)) > 0
         assert {w.dtype for w in mixed.trainable_weights} == {"float32"}
         assert int(mixed.skipped_steps.numpy()) == 0
 
+    @pytest.mark.usefixtures("eagerly")
     @pytest.mark.parametrize("name", [name for name, case in CASES.items() if len(case.config["event_shape"]) > 1])
     def test_a_step_of_an_image_model_is_near_that_in_full_precision(self, name):
         case, changes = CASES[name], []
@@ -101,7 +105,7 @@ class TestMixedPrecision:
 
     def test_the_artifact_is_in_full_precision(self, tmp_path):
         case = CASES["maf"]
-        model, _ = train(case, "mixed_bfloat16")
+        model, _ = train("maf", "mixed_bfloat16")
         model.export(tmp_path / "1")
         again = tfdgm.load(tmp_path)
         again.use_xla = False

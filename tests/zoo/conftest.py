@@ -5,7 +5,7 @@ import pytest
 
 RECIPE = {
     "model": {"class": "RealNVP", "num_layers": 2, "hidden_units": [8], "dropout": 0.1},
-    "training": {"epochs": 3, "learning_rate": 0.01, "schedule": "cosine", "ema_momentum": 0.5, "seed": 5},
+    "training": {"epochs": 3, "learning_rate": 0.01, "schedule": "cosine", "ema_momentum": 0.5, "seed": 5, "xla": False},
     "published": {"name": "A paper", "value": 1e6, "unit": "nats", "source": "nowhere"},
 }
 

@@ -3,6 +3,8 @@ import pytest
 
 from tfdgm import zoo
 
+pytestmark = pytest.mark.usefixtures("eagerly")
+
 
 class Scores:
     """Stands for a model whose log-probability is x itself."""

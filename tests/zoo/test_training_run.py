@@ -11,6 +11,8 @@ from tfdgm.training import StrategyError
 from tfdgm.zoo import Recipe, RecipeError, runs
 from tfdgm.zoo.training_run import build_model, build_optimizer
 
+pytestmark = pytest.mark.usefixtures("eagerly")
+
 QUIET = {"verbose": 0, "report": lambda line: None}
 
 
@@ -64,6 +66,7 @@ class TestFinishedRun:
 
 
 class TestOptionsOfTraining:
+    @pytest.mark.graph
     def test_accumulation_precision_and_steps_in_one_call(self, recipe, tmp_path):
         training = {**recipe["training"], "accumulate_steps": 2, "precision": "mixed_bfloat16", "steps_per_execution": 3}
         card = zoo.train({**recipe, "training": {**training, "xla": False}}, tmp_path / "run", **QUIET)

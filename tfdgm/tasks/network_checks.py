@@ -6,6 +6,8 @@ import tensorflow as tf
 from tfdgm.tasks.bijector_checks import worst
 from tfdgm.tasks.check import Check
 
+_BATCH = 256  # rows that are perturbed at once, or one row in every place
+
 
 def mask_leaks(name, network, condition=None, *, rows=3, seed=0):
     """How many pairs (input i, output t) with t not after i in the network's order are connected.
@@ -26,17 +28,18 @@ def mask_leaks(name, network, condition=None, *, rows=3, seed=0):
 def connections(network, condition=None, *, rows=3, seed=0):
     """Which outputs move when one input does: bool [D inputs, D outputs], by flat index into the event."""
     size, random = network.event_size, np.random.default_rng(seed)
-    given = _given(condition, size)
+    together = max(1, min(rows, _BATCH // size))
+    given = _given(condition, together * size)
     function = tf.function(lambda x: network(x, **given), autograph=False)
     moved = np.zeros((size, size), bool)
-    for _ in range(rows):
-        x = np.repeat(random.normal(size=(1, size)), size, axis=0)
-        other = x + np.diag(random.choice([-1, 1], size) * random.uniform(1, 3, size))
+    for _ in range(0, rows, together):
+        x = np.repeat(random.normal(size=(together, 1, size)), size, axis=1)
+        other = x + np.eye(size) * random.choice([-1, 1], (together, size, 1)) * random.uniform(1, 3, (together, size, 1))
         outputs = []
         for inputs in (x, other):
-            inputs = tf.constant(inputs.reshape(size, *network.event_shape), network.compute_dtype)
-            outputs.append(function(inputs).numpy().reshape(size, size, -1))
-        moved |= (outputs[0] != outputs[1]).any(axis=-1)
+            inputs = tf.constant(inputs.reshape(-1, *network.event_shape), network.compute_dtype)
+            outputs.append(function(inputs).numpy().reshape(together, size, size, -1))
+        moved |= (outputs[0] != outputs[1]).any(axis=(0, -1))
     return moved
 
 

@@ -2,17 +2,16 @@
 
 import importlib
 
-from tfdgm.training import pictures
-from tfdgm.training.autoregressive_trainer import AutoregressiveTrainer
-from tfdgm.training.batches import Batches
-from tfdgm.training.checkpoints import CheckpointError, Checkpoints, Preempted
 from tfdgm.training.cluster import ClusterError, cluster_from_environment
-from tfdgm.training.data_wait import DataWait
-from tfdgm.training.mixed_precision import computing_in
 
-# Lazy, because they need TensorFlow, which a training under another backend does without.
+# Lazy: a launch script asks for its cluster without waiting for TensorFlow, and another backend does without it.
 _LAZY = {
+    "autoregressive_trainer": ("AutoregressiveTrainer",),
+    "batches": ("Batches",),
+    "checkpoints": ("CheckpointError", "Checkpoints", "Preempted"),
+    "data_wait": ("DataWait",),
     "guarded_update": ("StopOnNonFinite", "guarded_update"),
+    "mixed_precision": ("computing_in",),
     "replicas": ("num_replicas", "replica_id", "total"),
     "strategies": ("STRATEGIES", "StrategyError", "is_chief", "make_strategy"),
 }
@@ -41,6 +40,8 @@ __all__ = [
 
 
 def __getattr__(name):
+    if name == "pictures":
+        return importlib.import_module("tfdgm.training.pictures")
     for module, names in _LAZY.items():
         if name in names:
             module = importlib.import_module(f"tfdgm.training.{module}")
