@@ -9,8 +9,23 @@ from contracts import CASES
 
 from tfdgm.training import ClusterError, StrategyError, is_chief, make_strategy
 
-#: Every way that noise, conditions and weights set from data enter a step; image networks add none.
-KINDS = ["maf_levels_act_norm", "gated_pixelcnn", "gaussian_mixture"]
+#: Every kind of model, and every way that noise, conditions and data-dependent weights enter.
+KINDS = [
+    "made_binary",
+    "maf",
+    "maf_levels_act_norm",
+    "iaf",
+    "realnvp",
+    "pixelcnn_binary",
+    "gated_pixelcnn",
+    "pixelrnn_row",
+    "pixelrnn_diagonal",
+    "pixelcnn_plus_plus",
+    "pixelsnail",
+    "image_transformer_rgb",
+    "multiscale_pixelcnn",
+    "gaussian_mixture",
+]
 CLUSTER = {"worker": ["a:1", "b:1"]}
 
 
@@ -36,7 +51,7 @@ class TestTwoReplicas:
 
     def test_a_step_that_is_not_finite_is_skipped_by_all_and_counted_once(self, replicas):
         assert replicas["spoiled"]["skipped"] == [1, 1]
-        assert replicas["dropout"]["skipped"] == [0, 0]
+        assert replicas["maf"]["skipped"] == [0, 0]
 
 
 class TestMakeStrategy:
