@@ -6,7 +6,7 @@ import tensorflow as tf
 from tfdgm.tasks.bijector_checks import worst
 from tfdgm.tasks.check import Check
 
-_BATCH = 256  # rows that are perturbed at once, or one row in every place
+_BATCH = 256  # The most inputs of one call, but that one row takes as many as it has places.
 
 
 def mask_leaks(name, network, condition=None, *, rows=3, seed=0):

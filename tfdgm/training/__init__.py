@@ -2,6 +2,7 @@
 
 import importlib
 
+from tfdgm.training import pictures
 from tfdgm.training.cluster import ClusterError, cluster_from_environment
 
 # Lazy: a launch script asks for its cluster without waiting for TensorFlow, and another backend does without it.
@@ -40,8 +41,6 @@ __all__ = [
 
 
 def __getattr__(name):
-    if name == "pictures":
-        return importlib.import_module("tfdgm.training.pictures")
     for module, names in _LAZY.items():
         if name in names:
             module = importlib.import_module(f"tfdgm.training.{module}")
