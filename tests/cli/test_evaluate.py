@@ -44,7 +44,7 @@ class TestEvaluate:
     def test_unknown_model(self, fails, command, run_folder, monkeypatch):
         monkeypatch.setenv("TFDGM_ZOO_DIR", str(run_folder.parent))
         line = fails(command[0], "made_digit", *command[1:])
-        assert "no folder 'made_digit'" in line and "Did you mean 'made_digits'" in line
+        assert "no zoo entry or folder 'made_digit'" in line and "Did you mean 'made_digits'" in line
 
     def test_a_damaged_model(self, fails, tmp_path):
         (tmp_path / "1").mkdir()

@@ -86,9 +86,15 @@ class TestLoad:
         monkeypatch.setenv("TFDGM_ZOO_DIR", str(finished.parent))
         assert tfdgm.load(finished.name).event_shape == (3,)
 
-    def test_unknown(self):
-        with pytest.raises(ZooError, match=r"no folder 'maf_digts'.*zoo entry"):
+    def test_unknown(self, finished, monkeypatch):
+        with pytest.raises(ZooError, match=r"no zoo entry or folder 'maf_digts'. Did you mean 'maf_digits'\?"):
             tfdgm.load("maf_digts")
+        mistyped = finished.with_name("realnvp_row")
+        with pytest.raises(ZooError, match=rf"folder '{mistyped}'. Did you mean '{finished}'\? Known: {finished}\.$"):
+            tfdgm.load(mistyped)
+        monkeypatch.chdir(finished.parent)
+        with pytest.raises(ZooError, match=r"folder 'realnvp_row'. Did you mean 'realnvp_rows'\? Known: .*maf_digits"):
+            tfdgm.load("realnvp_row")
 
     def test_a_run_that_is_not_finished(self, tmp_path):
         (tmp_path / "checkpoints").mkdir()

@@ -16,8 +16,9 @@ def load(name_or_path):
         return serving.load(entries.find(name_or_path))
     path = pathlib.Path(name_or_path).expanduser()
     if not path.exists():
-        unknown = unknown_name("zoo entry", name_or_path, entries.names())
-        raise entries.ZooError(f"There is no folder {str(name_or_path)!r}. {unknown}")
+        beside = {str(model.parents[1]) for model in path.parent.glob("*/*/saved_model.pb")}
+        known = beside | set(entries.names() if entries.is_name(name_or_path) else [])
+        raise entries.ZooError(unknown_name("zoo entry or folder", str(name_or_path), known))
     exported = path.is_dir() and any(p.name.isdigit() for p in path.iterdir())
     if (path / "record.json").is_file() and not exported:
         raise entries.ZooError(
