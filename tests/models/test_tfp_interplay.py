@@ -146,6 +146,45 @@ class TestGaussianMixture:
         expected = em.score_samples(z) - np.log(x.std(axis=0)).sum()
         np.testing.assert_allclose(model.log_prob(x), expected, rtol=1e-6)
 
+    def random(self):
+        """A mixture with weights far apart, and TFP's of the same weights."""
+        model = tfdgm.models.GaussianMixture((3,), num_components=3, standardize=False, dtype="float64")
+        base, random = model.distribution.base, np.random.default_rng(0)
+        base.logits.assign(random.normal(size=3))
+        base.means.assign(3 * random.normal(size=(3, 3)))
+        scale = np.tril(random.normal(size=(3, 3, 3)))
+        base.scale_tril.assign(scale + np.eye(3) * (1 - 2 * np.minimum(scale, 0)))
+        of_each = tfd.MultivariateNormalTriL(base.means, base.scale_tril)
+        return model, tfd.MixtureSameFamily(tfd.Categorical(logits=base.logits), of_each)
+
+    def test_equals_tfp(self):
+        model, theirs = self.random()
+        x = tf.constant(5 * np.random.default_rng(1).normal(size=(20, 3)))
+        weights = [x, *(w.value for w in model.trainable_weights)]
+        assert len(weights) == 4
+        values, gradients = [], []
+        for distribution in (model.distribution, theirs):
+            with tf.GradientTape() as tape:
+                tape.watch(x)
+                values.append(distribution.log_prob(x))
+            gradients.append(tape.gradient(values[-1], weights))
+        np.testing.assert_allclose(*values, rtol=1e-12)
+        for ours, expected in zip(*gradients, strict=True):
+            np.testing.assert_allclose(ours, expected, rtol=1e-9, atol=1e-12)
+
+    def test_samples_have_the_mixtures_moments(self):
+        model, theirs = self.random()
+        n = 20_000
+        x = model.sample(n, seed=1).numpy()
+        # 4.5 standard errors: of the mean by the covariance, of the covariance by the samples' own spread.
+        weights, means = tf.nn.softmax(model.distribution.base.logits).numpy(), model.distribution.base.means.numpy()
+        second = np.einsum("k,kij->ij", weights, theirs.components_distribution.covariance() + means[:, :, None] * means[:, None])
+        expected = second - np.outer(weights @ means, weights @ means)
+        error = np.abs(x.mean(axis=0) - weights @ means) / np.sqrt(np.diag(expected) / n)
+        assert error.max() < 4.5
+        products = (x - weights @ means)[:, :, None] * (x - weights @ means)[:, None]
+        assert (np.abs(products.mean(axis=0) - expected) / (products.std(axis=0) / np.sqrt(n))).max() < 4.5
+
     def test_fewer_rows_than_components(self):
         model = tfdgm.models.GaussianMixture((3,), num_components=5)
         model.use_xla = False

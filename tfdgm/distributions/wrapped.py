@@ -27,7 +27,8 @@ class Wrapped(Distribution):
         return self.distribution.log_prob(x)
 
     def draw_noise(self, seeds):
-        return tf.vectorized_map(lambda seed: self.distribution.sample(seed=seed), seeds)
+        # Random operations of one seed a row run in a loop, of which no warning need tell.
+        return tf.vectorized_map(lambda seed: self.distribution.sample(seed=seed), seeds, warn=False)
 
     def from_noise(self, noise, condition=None):
         return noise

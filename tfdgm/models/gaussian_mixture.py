@@ -1,9 +1,11 @@
+import math
+
 import tensorflow as tf
 from tensorflow_probability import bijectors as tfb
-from tensorflow_probability import distributions as tfd
 from tensorflow_probability import util as tfp_util
 
-from tfdgm.distributions import Wrapped
+from tfdgm.distributions import Distribution
+from tfdgm.distributions.noise import uniforms
 from tfdgm.models.density_model import DensityModel
 from tfdgm.models.flows import flow_over
 
@@ -11,8 +13,8 @@ from tfdgm.models.flows import flow_over
 class GaussianMixture(DensityModel):
     """p(x) = sum_k w_k N(x; m_k, S_k), full covariances: the honest baseline.
 
-    `fit` begins with scikit-learn's EM on the training data and goes on by gradient steps; `adapt(x)` alone is EM alone. Under
-    TFP's distributions, so sampling and scoring cost K Gaussians.
+    `fit` begins with scikit-learn's EM on the training data and goes on by gradient steps; `adapt(x)` alone is EM alone.
+    Sampling and scoring cost K Gaussians.
 
     Args:
       event_shape: shape of one event; D is its size, and the model has K (1 + D + D (D + 1) / 2) parameters.
@@ -26,9 +28,12 @@ class GaussianMixture(DensityModel):
         self._set_distribution(flow_over([], event_shape, levels, standardize, None, self.dtype_policy, base=mixture), seed)
 
 
-class _Mixture(Wrapped):
+class _Mixture(Distribution):
+    """log p(x) = log sum_k w_k exp(-|z_k|^2 / 2) / ((2 pi)^(D / 2) |L_k|), z_k = L_k^-1 (x - m_k), S_k = L_k L_k^T."""
+
     def __init__(self, event_shape, num_components, dtype, seed):
-        size = int(tf.TensorShape(event_shape).num_elements())
+        super().__init__(event_shape, dtype=dtype, name="gaussian_mixture")
+        size = self.event_size
         self.seed = seed
         self.logits = tf.Variable(tf.zeros(num_components, dtype), name="logits")
         # Distinct means, or all components would move as one.
@@ -36,11 +41,26 @@ class _Mixture(Wrapped):
         self.means = tf.Variable(start, name="means")
         scale = tf.eye(size, batch_shape=[num_components], dtype=dtype)
         self.scale_tril = tfp_util.TransformedVariable(scale, tfb.FillScaleTriL(diag_shift=tf.cast(1e-4, dtype)))
-        mixture = tfd.MixtureSameFamily(
-            tfd.Categorical(logits=self.logits), tfd.MultivariateNormalTriL(self.means, self.scale_tril)
-        )
-        event = tfd.TransformedDistribution(mixture, tfb.Reshape(tuple(event_shape), event_shape_in=(size,)))
-        super().__init__(event, name="gaussian_mixture")
+
+    def log_prob_of_rows(self, x, condition=None, noise=None):
+        scale = tf.convert_to_tensor(self.scale_tril)
+        x = tf.transpose(tf.reshape(x, (-1, self.event_size)))
+        # One triangular system a component, with a column for each row of x; TFP solves one for each row.
+        z = tf.linalg.triangular_solve(scale, x - self.means[:, :, None])
+        log_det = tf.reduce_sum(tf.math.log(tf.linalg.diag_part(scale)), axis=-1) + 0.5 * self.event_size * math.log(2 * math.pi)
+        log_n = -0.5 * tf.reduce_sum(tf.square(z), axis=1) - log_det[:, None]
+        return tf.reduce_logsumexp(tf.nn.log_softmax(self.logits)[:, None] + log_n, axis=0)
+
+    def draw_noise(self, seeds):
+        return uniforms(seeds, (1 + self.event_size,), self.dtype)
+
+    def from_noise(self, noise, condition=None):
+        edges = tf.cumsum(tf.nn.softmax(self.logits))[:-1]  # Without the last, so that rounding cannot give K.
+        component = tf.reduce_sum(tf.cast(noise[:, :1] >= edges, tf.int32), axis=-1)
+        chosen = tf.transpose(tf.one_hot(component, self.logits.shape[0], dtype=self.dtype))
+        z = tf.math.ndtri(noise[:, 1:])[None]
+        of_each = self.means[:, None] + tf.matmul(z, tf.convert_to_tensor(self.scale_tril), transpose_b=True)
+        return tf.reshape(tf.reduce_sum(chosen[:, :, None] * of_each, axis=0), (-1, *self._static_event_shape))
 
     def adapt(self, x, condition=None):
         import sklearn.mixture
