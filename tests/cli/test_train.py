@@ -30,6 +30,27 @@ class TestTrain:
         assert np.isfinite(model.log_prob(np.zeros((1, 3)))).all()
         assert "holds a finished run. Start over (--restart)" in cli("train", "a.toml", "--epochs", "1").err
 
+    def test_the_names_of_columns_are_kept(self, cli, fails, tmp_path):
+        x = np.random.default_rng(0).normal([0, 50], size=(100, 2))
+        for name, columns, header in (("a", [0, 1], "low,high"), ("b", [1, 0], "high,low"), ("c", [0, 1], "other,names")):
+            np.savetxt(tmp_path / f"{name}.csv", x[:, columns], delimiter=",", header=header, comments="")
+        run = tmp_path / "run"
+        small = ["--set", "model.num_components=1", "--set", "training.xla=false", "--epochs=1"]
+        said = cli("train", "--model=GaussianMixture", f"--data={tmp_path}/a.csv", *small, "--output", run).out
+        assert "  columns         low, high\n" in said
+
+        assert cli("sample", run, "--num=3", "--out", tmp_path / "drawn.csv").code == 0
+        lines = (tmp_path / "drawn.csv").read_text().splitlines()
+        assert lines[0] == "low,high" and len(lines) == 4 and float(lines[1].split(",")[1]) > 40
+
+        message = "expected column 1 to be 'low', as in training. Received: 'high'; 'low' is column 2."
+        for model in (run, run / "1"):
+            assert message in fails("score", model, tmp_path / "b.csv", "--out", tmp_path / "scores.csv")
+            assert message in fails("evaluate", model, "--data", tmp_path / "b.csv")
+        assert not (tmp_path / "scores.csv").exists()
+        for name in ("a", "c", "drawn"):
+            assert cli("score", run, tmp_path / f"{name}.csv", "--out", tmp_path / "scores.csv").code == 0
+
 
 class TestErrors:
     def test_unknown_recipe(self, fails):

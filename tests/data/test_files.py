@@ -3,6 +3,7 @@ import PIL.Image
 import pytest
 
 from tfdgm import data
+from tfdgm.data import csv_files
 
 X = np.random.RandomState(0).randn(40, 3).astype(np.float32)
 
@@ -114,6 +115,46 @@ class TestCsv:
         write_csv(tmp_path / "2.csv", X, "a,c,b")
         with pytest.raises(data.DataError, match=r"2\.csv: expected column 2 to be 'b'.*Received: 'c'"):
             list(data.stream(tmp_path, 10))
+
+
+class TestColumns:
+    @pytest.mark.parametrize("suffix", ["csv", "parquet"])
+    def test_names_without_the_condition(self, tmp_path, suffix):
+        path = tmp_path / f"a.{suffix}"
+        write_csv(path, X, "a,b,c") if suffix == "csv" else write_parquet(path, X)
+        assert data.load(path).columns == ("a", "b", "c")
+        assert data.load(path, condition="b").columns == ("a", "c")
+        assert data.load(path, condition=["c", "a"]).columns == ("b",)
+
+    def test_no_names(self, tmp_path):
+        write_csv(tmp_path / "a.csv", X)
+        np.save(tmp_path / "a.npy", X)
+        for name in ("a.csv", "a.npy"):
+            assert data.load(tmp_path / name).columns is None
+            data.check_columns(tmp_path / name, ["b", "a", "c"])
+        data.check_columns("digits", ["b", "a", "c"])
+
+    def test_names_at_other_places_are_refused(self, tmp_path):
+        write_csv(tmp_path / "a.csv", X, "a,b,c")
+        data.check_columns(tmp_path / "a.csv", ["a", "b", "c"])
+        data.check_columns(tmp_path / "a.csv", ["a", "x", "y"])  # Other names of b and c, for all that is known.
+        data.check_columns(tmp_path / "a.csv", ["b", "c"], condition="a")
+        message = r"a\.csv: expected column 1 to be 'b', as in training. Received: 'a'; 'b' is column 2\."
+        for expected in (["b", "a", "c"], ["b", "c"]):
+            with pytest.raises(data.DataError, match=message):
+                data.check_columns(tmp_path / "a.csv", expected)
+
+    def test_splits_of_a_folder_have_the_same(self, tmp_path):
+        write_csv(tmp_path / "train.csv", X, "a,b,c")
+        write_csv(tmp_path / "test.csv", X, "b,a,c")
+        with pytest.raises(data.DataError, match=r"expected column 1 to be 'a' as in .*train\.csv\. Received: 'b'"):
+            data.load(tmp_path)
+
+    def test_a_header_that_is_read_again(self, tmp_path):
+        path, names = tmp_path / "a.csv", ["a b", 'say "x"', "c,d"]
+        path.write_bytes(csv_files.header(names) + b"1,2,3\n")
+        assert csv_files.columns(path) == (names, 3)
+        assert csv_files.header(["0", "a"]) == csv_files.header(None) == b""
 
 
 class TestParquet:

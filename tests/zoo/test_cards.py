@@ -35,6 +35,14 @@ class TestTable:
         lines = cards.table([card, bound], markdown=True).splitlines()
         assert all(line.count("|") == 8 for line in lines) and lines[2].startswith("| `realnvp_rows` |")
 
+    def test_columns_of_the_data(self, card):
+        assert "  columns       a, b, c\n" in cards.text(card)
+        card["data"]["columns"] = [f"column_{i}" for i in range(500)]
+        (line,) = (line for line in cards.text(card).splitlines() if line.startswith("  columns"))
+        assert line.endswith(", ...") and 100 < len(line) < 140
+        del card["data"]["columns"]  # As in cards of before.
+        assert "columns" not in cards.text(card)
+
     def test_the_tool_writes_between_the_marks(self, finished, tmp_path):
         readme = tmp_path / "README.md"
         readme.write_text("before\n<!-- zoo -->\nold\n<!-- /zoo -->\nafter\n")

@@ -1,5 +1,7 @@
 """What users name on a command line -> models, data and conditions. TensorFlow is imported when these are called."""
 
+import pathlib
+
 import numpy as np
 
 from tfdgm.cli.usage import UsageError
@@ -22,6 +24,15 @@ def recipe_of(name):
         return None
 
 
+def columns_of(name):
+    """The names of the columns that a model was trained on, from the card beside it; None where there are none."""
+    folders = [pathlib.Path(name), pathlib.Path(name).absolute().parent]  # A run's folder, or the version in it.
+    if name in entries.names():
+        folders = [entries.find(name)]
+    card = next((entries.card(folder) for folder in folders if (folder / "card.json").is_file()), {})
+    return card.get("data", {}).get("columns")
+
+
 def load_splits(model, name, source, *, condition=None, data_dir=None):
     """The splits of `source`, or of what the model was trained on; of that, the same splits as in its training."""
     from tfdgm import data
@@ -37,6 +48,7 @@ def load_splits(model, name, source, *, condition=None, data_dir=None):
         options["condition"] = condition
     if model.condition_shape is not None and "condition" not in options:
         raise UsageError("This model needs a condition: --condition=label, or the names of columns.")
+    data.check_columns(source, columns_of(name), options.get("condition"))
     splits = data.load(source, data_dir=data_dir, levels=model.levels, **options)
     if np.prod(splits.event_shape) != np.prod(model.event_shape):
         raise data.DataError(f"Expected rows of event_shape={model.event_shape}. Received: {splits.event_shape} in {source}.")

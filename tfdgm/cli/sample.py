@@ -2,8 +2,9 @@
 
 Usage: tfdgm sample MODEL --out FILE [--num 64] [--seed 1]
 
-FILE ends in .png (a grid, for event shapes (h, w), (h, w, 1) and (h, w, 3)), .csv (one row a sample, flattened) or .npy
-(num x event shape). The same seed gives the same samples, and more samples begin with the same ones.
+FILE ends in .png (a grid, for event shapes (h, w), (h, w, 1) and (h, w, 3)), .csv (one row a sample, flattened; with the names
+of the columns that a run was trained on) or .npy (num x event shape). The same seed gives the same samples, and more samples
+begin with the same ones.
 
 With --server=URL, MODEL is the name of a model on TensorFlow Serving, which draws the same samples.
 
@@ -48,9 +49,10 @@ def run(arguments):
     from tfdgm.cli.quiet import import_tensorflow
 
     import_tensorflow()
-    from tfdgm.cli.inputs import load_model, parse_condition
+    from tfdgm.cli.inputs import columns_of, load_model, parse_condition
     from tfdgm.cli.served import connect
     from tfdgm.cli.writing import written_aside
+    from tfdgm.data import csv_files
     from tfdgm.training import pictures
 
     model = connect(FLAGS.server, name) if FLAGS.server else load_model(name)
@@ -69,5 +71,6 @@ def run(arguments):
                 np.save(file, samples)
             else:
                 fmt = "%d" if samples.dtype.kind == "i" else "%.9g"
+                file.write(csv_files.header(columns_of(name) if not FLAGS.server else None))
                 np.savetxt(file, samples.reshape(len(samples), -1), delimiter=",", fmt=fmt)
     print(f"{FLAGS.num} samples of shape {model.event_shape}: {out}")

@@ -4,6 +4,7 @@ Usage: tfdgm score MODEL INPUT --out scores.csv
 
 Writes one score a row, in order: log p(x) in nats, as .csv (with a header) or .npy. INPUT is a .csv, .npy, .npz or .parquet
 file, a glob or folder of these, or a data set's name. A low score means an unlikely row. The file appears when all is scored.
+Columns must stand where they stood in training: a file on this machine that has their names at other places is refused.
 
 With --runner=beam, an Apache Beam pipeline scores files: here, or on a runner named in --beam_options (Dataflow, Flink, Spark).
 The folder --out receives one or more .csv files for each file of INPUT, and index.csv, which says what is where. Names in
@@ -61,11 +62,13 @@ def run(arguments):
 
     import_tensorflow()
     from tfdgm import data
-    from tfdgm.cli.inputs import load_model, parse_condition
+    from tfdgm.cli.inputs import columns_of, load_model, parse_condition
     from tfdgm.cli.served import connect
     from tfdgm.cli.writing import written_aside
 
     model = connect(FLAGS.server, name) if FLAGS.server else load_model(name)
+    if not FLAGS.server:
+        data.check_columns(source, columns_of(name))
     condition = parse_condition(model, FLAGS.condition)
     # A server tells that x is integers, but not how many levels they have.
     levels = (2**31 if np.dtype(model.dtype).kind == "i" else None) if FLAGS.server else model.levels
@@ -93,12 +96,15 @@ def _run_beam(name, source):
     # Beam logs what it raises, and what is missing that is not needed here.
     logging.getLogger("apache_beam.runners.common").setLevel(logging.CRITICAL)
     logging.getLogger().setLevel(logging.ERROR)
-    from tfdgm.cli.inputs import load_model, parse_condition
+    from tfdgm import data
+    from tfdgm.cli.inputs import columns_of, load_model, parse_condition
     from tfdgm.tasks.beam_scoring import score_files
     from tfdgm.zoo import entries
 
     condition = None if FLAGS.condition is None else parse_condition(load_model(name), FLAGS.condition)
     path = entries.find(name) if name in entries.names() else name
+    if "://" not in source:
+        data.check_columns(source, columns_of(name))
     rows = score_files(path, source, FLAGS.out, condition=condition, options=shlex.split(FLAGS.beam_options or ""))
     print(f"{rows:,} scores: {FLAGS.out}")
 

@@ -25,13 +25,15 @@ class Part:
 
 @dataclasses.dataclass(frozen=True)
 class Content:
-    """A data set as read: `parts` has the key "all", or "train" and any of "valid" and "test"."""
+    """A data set as read: `parts` has the key "all", or "train" and any of "valid" and "test". `columns` are the names of a
+    table's columns that are x, where it has names."""
 
     name: str
     parts: dict
     levels: int | None
     sha256: str
     description: str
+    columns: tuple | None = None
 
 
 def divide(part, *, valid_fraction, test_fraction, seed):

@@ -1,6 +1,7 @@
 """Comma-separated numbers, read by pyarrow a few megabytes at a time."""
 
 import csv
+import io
 
 import numpy as np
 
@@ -39,6 +40,15 @@ def _head(path):
             "The first line must be numbers throughout, or names throughout."
         )
     return [c.strip() for c in cells], len(cells), reader.line_num
+
+
+def header(names):
+    """The line of names that `columns` reads, as bytes; nothing where a name is a number, which it would take for a row."""
+    if not names or any(_number(name) is not None for name in names):
+        return b""
+    line = io.StringIO()
+    csv.writer(line, lineterminator="\n").writerow(names)
+    return line.getvalue().encode()
 
 
 def chunks(path, levels):

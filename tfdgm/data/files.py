@@ -50,7 +50,28 @@ def read(source, levels=None, condition=None):
             if levels > 2**31:
                 raise DataError(f"{source}: expected integers below 2**31. Received: {largest}.")
     what = f"{len(all_paths)} {kind} file{'s' if len(all_paths) > 1 else ''}"
-    return Content(os.fspath(source), parts, levels, cache.sha256_of(all_paths), f"Rows of {what}: {source}")
+    names = _columns(all_paths, condition)
+    return Content(os.fspath(source), parts, levels, cache.sha256_of(all_paths), f"Rows of {what}: {source}", names)
+
+
+def check_columns(source, expected, condition=None):
+    """Raises where a table has the names `expected` at other places, which would give other scores and no error."""
+    names = _columns([path for paths in _find_splits(source).values() for path in paths], condition)
+    for i, (here, name) in enumerate(zip(names or (), expected, strict=False)):
+        if here != name and name in names:
+            raise DataError(
+                f"{source}: expected column {i + 1} to be {name!r}, as in training. Received: {here!r}; "
+                f"{name!r} is column {names.index(name) + 1}."
+            )
+
+
+def _columns(paths, condition=None):
+    """The names of a table's columns but the condition's; None of other files, and where there are no names."""
+    if len({_kind([path]) for path in paths}) > 1 or _kind(paths) not in TABLES:
+        return None
+    names, _ = _same_columns(paths, TABLES[_kind(paths)])
+    given = [condition] if isinstance(condition, str) else condition or ()
+    return None if names is None else tuple(name for name in names if name not in given)
 
 
 def blocks(source, levels=None, split=None):

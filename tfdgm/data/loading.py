@@ -76,6 +76,7 @@ def load(
         num_rows=[len(parts[key].rows) for key in ("train", "valid", "test")],
         sha256=what.sha256,
         description=what.description,
+        columns=what.columns,
         train_epochs=splits.make_epochs(parts["train"], dtype=dtype, batch_size=batch_size, seed=seed),
     )
 
@@ -128,6 +129,15 @@ def stream(source, batch_size, data_dir=None, levels=None, split=None):
         content_splits = load(source, batch_size=batch_size, data_dir=data_dir, levels=levels, shuffle=False)
         return (x.numpy() for x in getattr(content_splits, split))
     return _rebatch(_all_rows(_read(source, _folder(data_dir), None, levels)), batch_size)
+
+
+def check_columns(source, expected, condition=None):
+    """A DataError where `source` is a table (or several) with columns of the names `expected`, at other places than there.
+
+    Names that are new are taken for other names of the same columns, those of `condition` left out.
+    """
+    if expected and _is_file(_as_source(source)):
+        files.check_columns(_as_source(source), expected, condition)
 
 
 def _read(source, data_dir, condition, levels):

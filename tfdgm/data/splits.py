@@ -23,6 +23,7 @@ class Splits:
       num_train, num_valid, num_test: rows of each split.
       sha256: hash of the source's bytes, hex.
       description: one or two sentences on what this is, for cards and logs.
+      columns: names of a table's columns, without those of the condition, or None.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class Splits:
         num_rows,
         sha256,
         description,
+        columns,
         train_epochs,
     ):
         self.train, self.valid, self.test = train, valid, test
@@ -51,6 +53,7 @@ class Splits:
         self.num_train, self.num_valid, self.num_test = num_rows
         self.sha256 = sha256
         self.description = description
+        self.columns = columns
 
     def train_epochs(self, first, last):
         """The batches of train, shuffled, for the epochs first..last-1 one after another.

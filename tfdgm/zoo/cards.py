@@ -1,5 +1,7 @@
 """card.json as text. Imports no TensorFlow; a card is made by `tfdgm.zoo.train`."""
 
+import textwrap
+
 
 def table(cards, *, markdown=False):
     """One line a card: what it is, how large, how good, and the published figure beside it."""
@@ -43,11 +45,13 @@ def text(card):
     """The whole card, to be read by a person."""
     data, model, run = card["data"], card["model"], card["training"]
     bound = "upper bound on the NLL: uniform dequantization" if card["is_bound"] else "exact"
+    columns = [data["columns"]] if data.get("columns") else []  # Older cards do not say.
     bits = {split: card[split]["bits_per_dim"] for split in ("validation", "test")}
     lines = [
         ("model", f"{model['class']}, {model['parameters']:,} weights"),
         *[(f"  {key}", f"{value}") for key, value in model["config"].items() if value is not None],
         ("data", f"{data['name']}: {data['description']}"),
+        *[("  columns", textwrap.shorten(", ".join(names), 120, placeholder=" ...")) for names in columns],
         ("  split", f"{data['train']:,} train, {data['validation']:,} validation, {data['test']:,} test rows"),
         ("  sha256", data["sha256"]),
         ("training", f"{run['epochs']} epochs, the best is {run['best_epoch']}; {run['hours']:.2f} hours; seed {run['seed']}"),

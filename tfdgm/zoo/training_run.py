@@ -229,6 +229,7 @@ def make_card(recipe, splits, model, record, results, output_dir):
             "levels": splits.levels,
             "condition_shape": splits.condition_shape,
             "condition": recipe.data["condition"],
+            "columns": splits.columns,
         },
         "training": {
             **recipe.training,
