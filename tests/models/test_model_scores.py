@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from contracts import model_cases
+from contracts import CASES, model_cases
+
+import tfdgm
 
 
 class TestScores:
@@ -48,3 +50,16 @@ class TestScores:
             assert gradient is not None
             assert np.isfinite(scores).all() and np.isfinite(gradient).all()
             assert (np.abs(gradient).max(axis=-1) > 0).all()
+
+    @pytest.mark.usefixtures("eagerly")
+    def test_many_rows_of_a_large_event_come_in_parts(self, monkeypatch):
+        # All at once, 4096 images of 28x28 under a network with attention took 16 GB.
+        model = tfdgm.models.MADE((28, 28), levels=2, hidden_units=(2,))
+        assert model.rows_at_once == 512
+        assert tfdgm.models.MADE((8, 8), levels=256, hidden_units=(2,)).rows_at_once == 1024
+        assert CASES["maf"].make().rows_at_once == 4096
+        sizes, score = [], model.distribution.log_prob_of_rows
+        monkeypatch.setattr(model.distribution, "log_prob_of_rows", lambda x, c: sizes.append(len(x)) or score(x, c))
+        x = np.random.default_rng(0).integers(0, 2, size=(1100, 28, 28))
+        np.testing.assert_allclose(model.log_prob(x)[-9:], model.log_prob(x[-9:]), rtol=1e-5)
+        assert sizes == [512, 512, 128, 16]

@@ -72,8 +72,8 @@ def run(arguments):
     condition = parse_condition(model, FLAGS.condition)
     # A server tells that x is integers, but not how many levels they have.
     levels = (2**31 if np.dtype(model.dtype).kind == "i" else None) if FLAGS.server else model.levels
-    # A power of four: log_prob pads to these. Every batch has the same size, so nothing compiles twice.
-    size = next(n for n in (4096, 1024, 256, 64, 16) if n * np.prod(model.event_shape) <= 2**22 or n == 16)
+    # Every batch has the same size, so nothing compiles twice. A request to a server is of a megabyte.
+    size = int(np.clip(2**18 // np.prod(model.event_shape), 16, 4096)) if FLAGS.server else model.rows_at_once
     batches = data.stream(source, size, data_dir=FLAGS.data_dir, levels=levels, split=FLAGS.split)
     with written_aside(out) as file:
         rows = _write_csv(file, _scores(model, batches, condition, size)) if out.suffix.lower() == ".csv" else _write_npy(

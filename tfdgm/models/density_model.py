@@ -13,7 +13,6 @@ from tfdgm.layers import first_noise_row, noise_from_row
 from tfdgm.models import inputs
 from tfdgm.training import StopOnNonFinite, computing_in, guarded_update, replica_id, total
 
-_CHUNK = 4096
 _FUNCTIONS = {"log_prob": "log_prob_of_rows", "sample": "from_noise", "complete": "complete_from_noise"}
 
 
@@ -210,6 +209,13 @@ class DensityModel(keras.Model):
         seed = np.random.SeedSequence().entropy % 2**31 if seed is None else seed
         return np.stack([np.full(n, seed), np.arange(n)], axis=1).astype(np.int32)
 
+    @property
+    def rows_at_once(self):
+        """How many rows `log_prob` computes at once; more come one part after the other, in the memory of one. 4096, or less
+        where a row has many parameters and activations: some hundred images of 28x28."""
+        network = getattr(self.distribution, "network", None)
+        return _rows_of(math.prod(self.event_shape) * (64 + getattr(network, "params_size", 2)))
+
     def _in_chunks(self, name, rows, condition, *given):
         """ "log_prob" and "log_prob_of_positions" of rows, "sample" from seeds, or "complete" from seeds, given x and known;
         compiled. Chunks are padded to a power of two, because XLA compiles anew for every size."""
@@ -218,8 +224,10 @@ class DensityModel(keras.Model):
             scores = name.startswith("log_prob")
             shape = (0,) if name == "log_prob" else (0, *self.event_shape)
             return tf.zeros(shape, self.compute_dtype if scores else self.distribution.dtype)
-        if n > _CHUNK:
-            parts = [slice(start, start + _CHUNK) for start in range(0, n, _CHUNK)]
+        # A draw keeps no more than a cache of what was computed.
+        at_once = self.rows_at_once if name.startswith("log_prob") else _rows_of(16 * math.prod(self.event_shape))
+        if n > at_once:
+            parts = [slice(start, start + at_once) for start in range(0, n, at_once)]
             chunks = [[None if a is None else a[part] for a in (rows, condition, *given)] for part in parts]
             return tf.concat([self._in_chunks(name, *chunk) for chunk in chunks], axis=0)
         # One gather pads, one cuts off: slices and concatenations took a fifth of a score's time.
@@ -369,6 +377,11 @@ class DensityModel(keras.Model):
 
     def _check_condition(self, condition, batch):
         return inputs.check_condition(condition, self.condition_shape, batch, self.compute_dtype)
+
+
+def _rows_of(numbers):
+    """How many rows of so many numbers go into 128 MB of float32: a power of two, 16 to 4096."""
+    return min(4096, max(16, 2 ** int(math.log2(2**25 / numbers))))
 
 
 class _FromDistribution(DensityModel):

@@ -35,7 +35,7 @@ class LogProbHandler(ModelHandler):
     """Beam's `ModelHandler` of a SavedModel's `log_prob` signature: arrays [k, *event_shape] -> [k] float32, nats.
 
     Beam's own TensorFlow handlers (2.77) load with `keras.models.load_model`, which in Keras 3 refuses SavedModels. Each array
-    is one example to Beam, and is scored in batches of 2^22 numbers at most.
+    is one example to Beam, and is scored in batches of 2^18 numbers, but 16 rows at least and 4096 at most.
 
     Args:
       path: a version folder, or the folder of versions, of a SavedModel; where every worker can read it.
@@ -54,7 +54,7 @@ class LogProbHandler(ModelHandler):
     def run_inference(self, batch, model, inference_args=None):
         log_prob = model.signatures["log_prob"]
         spec = log_prob.structured_input_signature[1]["x"]
-        size = min(4096, max(16, 2**22 // math.prod(spec.shape[1:])))
+        size = min(4096, max(16, 2**18 // math.prod(spec.shape[1:])))
         for x in batch:
             yield np.concatenate([self._score(log_prob, spec, x[i : i + size]) for i in range(0, len(x), size)])
 
