@@ -57,6 +57,7 @@ class TestScores:
         model = tfdgm.models.MADE((28, 28), levels=2, hidden_units=(2,))
         assert model.rows_at_once == 512
         assert tfdgm.models.MADE((8, 8), levels=256, hidden_units=(2,)).rows_at_once == 1024
+        assert tfdgm.models.MAF((28, 28), num_layers=1, hidden_units=(2,)).rows_at_once == 2048
         assert CASES["maf"].make().rows_at_once == 4096
         sizes, score = [], model.distribution.log_prob_of_rows
         monkeypatch.setattr(model.distribution, "log_prob_of_rows", lambda x, c: sizes.append(len(x)) or score(x, c))

@@ -212,9 +212,9 @@ class DensityModel(keras.Model):
     @property
     def rows_at_once(self):
         """How many rows `log_prob` computes at once; more come one part after the other, in the memory of one. 4096, or less
-        where a row has many parameters and activations: some hundred images of 28x28."""
+        where a row has many parameters and activations: some hundred images of 28x28 under a network over pixels."""
         network = getattr(self.distribution, "network", None)
-        return _rows_of(math.prod(self.event_shape) * (64 + getattr(network, "params_size", 2)))
+        return _rows_of(math.prod(self.event_shape) * (64 + network.params_size if network else 16))
 
     def _in_chunks(self, name, rows, condition, *given):
         """ "log_prob" and "log_prob_of_positions" of rows, "sample" from seeds, or "complete" from seeds, given x and known;
@@ -380,7 +380,7 @@ class DensityModel(keras.Model):
 
 
 def _rows_of(numbers):
-    """How many rows of so many numbers go into 128 MB of float32: a power of two, 16 to 4096."""
+    """How many rows of so many numbers go into 128 MiB of float32: a power of two, 16 to 4096."""
     return min(4096, max(16, 2 ** int(math.log2(2**25 / numbers))))
 
 
