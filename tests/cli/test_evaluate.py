@@ -17,6 +17,17 @@ class TestEvaluate:
         assert f"{-test['nll']:.4f} ± {test['standard_error']:.4f} nats\n" in result.out
         assert f"{test['bits_per_dim']:.4f}" in result.out
 
+    def test_data_that_changed_since_the_training(self, cli, tmp_path):
+        x = np.random.default_rng(0).normal(size=(100, 2))
+        np.save(tmp_path / "x.npy", x)
+        small = ["--model=GaussianMixture", "--set=model.num_components=1", "--epochs=1"]
+        assert cli("train", *small, f"--data={tmp_path}/x.npy", "--output", tmp_path / "run").code == 0
+        assert cli("evaluate", tmp_path / "run").err == ""
+        np.save(tmp_path / "x.npy", x[1:])
+        result = cli("evaluate", tmp_path / "run")
+        assert result.code == 0 and f"warning: {tmp_path}/x.npy has changed since" in result.err
+        assert cli("evaluate", tmp_path / "run", "--data", "digits").code == 1  # Of other data nothing is expected.
+
     def test_all_rows_of_a_file(self, cli, vector_model):
         scores = np.asarray(tfdgm.load(vector_model / "model").log_prob(np.load(vector_model / "rows.npy")))
         result = cli("evaluate", vector_model / "model", "--data", vector_model / "rows.csv", "--split", "all")

@@ -37,6 +37,31 @@ class TestScore:
         expected = tfdgm.load(run_folder).log_prob(x.reshape(5, 8, 8))
         np.testing.assert_allclose(np.load(tmp_path / "s.npy"), expected, rtol=1e-5)
 
+    def test_conditions_are_taken_from_the_columns_that_they_were_trained_on(self, cli, fails, tmp_path):
+        rows = np.random.default_rng(0).normal(size=(300, 4)).astype("float32")
+        np.savetxt(tmp_path / "t.csv", rows, delimiter=",", header="age,x,height,y", comments="", fmt="%.9g")
+        run, out = tmp_path / "run", tmp_path / "s.npy"
+        small = ["--model=MAF", "--set=model.hidden_units=[4]", "--set=model.num_layers=1", "--epochs=1"]
+        data = f"--data={tmp_path}/t.csv"
+        assert cli("train", *small, data, "--condition=height, age", "--output", run).code == 0
+        model = tfdgm.load(run)
+        assert model.event_shape == (2,) and model.condition_shape == (2,)
+
+        expected = model.log_prob(rows[:, [1, 3]], rows[:, [2, 0]])
+        for flags in ([], ["--condition=height,age"]):
+            assert cli("score", run, tmp_path / "t.csv", "--out", out, *flags).out.startswith("300 scores")
+            np.testing.assert_allclose(np.load(out), expected, rtol=1e-5)
+        assert "300 rows" in cli("evaluate", run, data, "--split=all").out
+
+        np.save(tmp_path / "x.npy", rows[:, [1, 3]])
+        assert cli("score", run, tmp_path / "x.npy", "--out", out, "--condition=0.5,2").code == 0
+        np.testing.assert_allclose(np.load(out), model.log_prob(rows[:, [1, 3]], np.float32([0.5, 2])), rtol=1e-5)
+        line = fails("score", run, tmp_path / "x.npy", "--out", out)
+        assert "a condition is read from a column of a table" in line and "--condition=NUMBERS" in line
+        assert "no column 'weight' for the condition" in fails(
+            "score", run, tmp_path / "t.csv", "--out", out, "--condition=weight"
+        )
+
     def test_every_batch_has_one_size(self, cli, vector_model, tmp_path, monkeypatch):
         sizes = []
         log_prob = tfdgm.DensityModel.log_prob
@@ -63,6 +88,13 @@ class TestErrors:
         assert message in fails("score", vector_model / "model", tmp_path / "x.csv", "--out", tmp_path / "s.csv")
         assert (tmp_path / "s.csv").read_text() == "old"
         assert {p.name for p in tmp_path.iterdir()} == {"x.csv", "s.csv"}
+
+    @pytest.mark.parametrize("source", ["x.csv", "*.csv", ""])
+    def test_out_is_among_the_inputs(self, fails, vector_model, tmp_path, source):
+        (tmp_path / "x.csv").write_text("1,2,3\n" * 3)
+        line = fails("score", vector_model / "model", tmp_path / source, "--out", tmp_path / "." / "x.csv", code=2)
+        assert "--out would replace a file that is to be scored" in line
+        assert (tmp_path / "x.csv").read_text() == "1,2,3\n" * 3
 
     def test_missing_input(self, fails, vector_model, tmp_path):
         assert "none.csv" in fails("score", vector_model / "model", tmp_path / "none.csv", "--out", tmp_path / "s.csv")

@@ -53,6 +53,35 @@ class TestTrain:
 
 
 class TestErrors:
+    @pytest.mark.parametrize(
+        "wrong",
+        ["--data=none.csv", "--condition=none", "--set=model.num_layers=0", "--set=model.hidden=[3]", "--set=data.levels=2"],
+    )
+    def test_a_failed_start_leaves_nothing_behind(self, fails, vector_model, tmp_path, wrong):
+        right = ["--model=MAF", f"--data={vector_model}/rows.csv", "--output", tmp_path / "run"]
+        fails("train", *right, wrong)
+        assert not (tmp_path / "run").exists()
+
+    def test_a_failed_restart_keeps_the_state_of_the_run(self, cli, fails, vector_model, tmp_path):
+        run = [
+            "train",
+            "--model=MAF",
+            f"--data={vector_model}/rows.csv",
+            "--output",
+            tmp_path / "run",
+            "--set=model.hidden_units=[4]",
+        ]
+        assert cli(*run, "--stop_after=0").code == 0
+        before = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
+        assert len(before) == 2
+        fails(*run, "--set=model.num_layers=0", "--restart")
+        assert before == {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
+
+    def test_a_file_as_the_folder(self, fails, vector_model, tmp_path):
+        (tmp_path / "run").write_text("")
+        line = fails("train", "--model=MAF", f"--data={vector_model}/rows.csv", "--output", tmp_path / "run")
+        assert "The folder of the run (--output) is a file" in line
+
     def test_unknown_recipe(self, fails):
         assert "no recipe 'maf_digit'. Did you mean 'maf_digits'" in fails("train", "maf_digit")
 

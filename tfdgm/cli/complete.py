@@ -32,7 +32,7 @@ flags.DEFINE_integer("num", 16, "How many images.", lower_bound=1, flag_values=F
 flags.DEFINE_integer("samples", 1, "How many completions of each image.", lower_bound=1, flag_values=FLAGS)
 flags.DEFINE_integer("num_candidates", 1, "Of which one is taken, by importance.", lower_bound=1, flag_values=FLAGS)
 flags.DEFINE_integer("seed", 1, "Of the completions.", lower_bound=0, upper_bound=2**31 - 1, flag_values=FLAGS)
-flags.DEFINE_string("condition", None, "For a model of p(x|c): 'label', or the names of columns.", flag_values=FLAGS)
+flags.DEFINE_string("condition", None, "For a model of p(x|c): 'label', or columns with commas between.", flag_values=FLAGS)
 flags.DEFINE_string("data_dir", None, "Folder of data sets. Default: the environment's TFDGM_DATA_DIR.", flag_values=FLAGS)
 
 

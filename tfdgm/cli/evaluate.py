@@ -20,7 +20,7 @@ from tfdgm.cli.usage import exactly
 FLAGS = flags.FlagValues()
 flags.DEFINE_string("data", None, "Data set's name, file, glob or folder. Default: what MODEL was trained on.", flag_values=FLAGS)
 flags.DEFINE_enum("split", "test", ["train", "valid", "test", "all"], "train, valid, test or all.", flag_values=FLAGS)
-flags.DEFINE_string("condition", None, "For a model of p(x|c): 'label', or the names of columns.", flag_values=FLAGS)
+flags.DEFINE_string("condition", None, "For a model of p(x|c): 'label', or columns with commas between.", flag_values=FLAGS)
 flags.DEFINE_string("data_dir", None, "Folder of data sets. Default: the environment's TFDGM_DATA_DIR.", flag_values=FLAGS)
 
 

@@ -1,6 +1,7 @@
 """What users name on a command line -> models, data and conditions. TensorFlow is imported when these are called."""
 
 import pathlib
+import sys
 
 import numpy as np
 
@@ -26,11 +27,16 @@ def recipe_of(name):
 
 def columns_of(name):
     """The names of the columns that a model was trained on, from the card beside it; None where there are none."""
+    return _trained_on(name).get("columns")
+
+
+def _trained_on(name):
+    """The section "data" of the card beside a model, {} where there is none."""
     folders = [pathlib.Path(name), pathlib.Path(name).absolute().parent]  # A run's folder, or the version in it.
     if name in entries.names():
         folders = [entries.find(name)]
     card = next((entries.card(folder) for folder in folders if (folder / "card.json").is_file()), {})
-    return card.get("data", {}).get("columns")
+    return card.get("data", {})
 
 
 def load_splits(model, name, source, *, condition=None, data_dir=None):
@@ -40,19 +46,32 @@ def load_splits(model, name, source, *, condition=None, data_dir=None):
     recipe = recipe_of(name)
     if source is None and recipe is None:
         raise UsageError(f"--data is needed: {name} has no recipe that says what it was trained on.")
-    options = {}
+    options, trained_on = {}, None
     if recipe is not None and source in (None, recipe.data["source"]):
         options = {key: value for key, value in recipe.data.items() if value is not None and key not in ("source", "levels")}
-        source = recipe.data["source"]
-    if condition is not None:
-        options["condition"] = condition
-    if model.condition_shape is not None and "condition" not in options:
+        source, trained_on = recipe.data["source"], _trained_on(name).get("sha256")
+    if model.condition_shape is None and condition is not None:
+        raise UsageError("This model takes no --condition.")
+    if model.condition_shape is not None:
+        options["condition"] = parse_names(condition) if condition is not None else recipe and recipe.data["condition"]
+    if model.condition_shape is not None and options["condition"] is None:
         raise UsageError("This model needs a condition: --condition=label, or the names of columns.")
     data.check_columns(source, columns_of(name), options.get("condition"))
     splits = data.load(source, data_dir=data_dir, levels=model.levels, **options)
     if np.prod(splits.event_shape) != np.prod(model.event_shape):
         raise data.DataError(f"Expected rows of event_shape={model.event_shape}. Received: {splits.event_shape} in {source}.")
+    if trained_on not in (None, splits.sha256):
+        print(
+            f"tfdgm: warning: {source} has changed since {name} was trained on it. Its splits are drawn anew: a row of the test "
+            "split may have been trained on.",
+            file=sys.stderr,
+        )
     return splits
+
+
+def parse_names(text):
+    """A condition as on a command line: 'label' or a column's name, or several with commas."""
+    return [part.strip() for part in text.split(",")] if "," in text else text
 
 
 def reshaped(model, dataset):
@@ -66,6 +85,17 @@ def reshaped(model, dataset):
     return dataset.map(reshape)
 
 
+def condition_names(model, name, text=None):
+    """'label', or the names of columns that hold the condition: those of `text`, or of the recipe beside the model where there
+    is no text; None where the text holds numbers, and for a model without a condition."""
+    if model.condition_shape is None:
+        return None
+    if text is None:
+        recipe = recipe_of(name)
+        return recipe and recipe.data["condition"]
+    return parse_names(text) if _numbers(text) is None else None
+
+
 def parse_condition(model, text):
     """The condition of a command line: numbers "0.5,2", or a class "3" where conditions are one-hot [k]."""
     if text is None:
@@ -74,16 +104,22 @@ def parse_condition(model, text):
         return None
     if model.condition_shape is None:
         raise UsageError("This model takes no --condition.")
-    try:
-        values = np.array([float(v) for v in text.replace(" ", "").split(",")], np.float32)
-    except ValueError:
-        raise UsageError(f"--condition expects {_expected(model)}. Received: {text}") from None
+    values = _numbers(text)
+    if values is None:
+        raise UsageError(f"--condition expects {_expected(model)}. Received: {text}")
     size = int(np.prod(model.condition_shape))
     if len(values) == 1 and size > 1 and values[0] in range(size):
         values = np.eye(size, dtype=np.float32)[int(values[0])]
     if len(values) != size:
         raise UsageError(f"--condition expects {_expected(model)}. Received: {text}")
     return values.reshape(model.condition_shape)
+
+
+def _numbers(text):
+    try:
+        return np.array([float(v) for v in text.replace(" ", "").split(",")], np.float32)
+    except ValueError:
+        return None
 
 
 def _expected(model):

@@ -5,6 +5,7 @@ Usage: tfdgm score MODEL INPUT --out scores.csv
 Writes one score a row, in order: log p(x) in nats, as .csv (with a header) or .npy. INPUT is a .csv, .npy, .npz or .parquet
 file, a glob or folder of these, or a data set's name. A low score means an unlikely row. The file appears when all is scored.
 Columns must stand where they stood in training: a file on this machine that has their names at other places is refused.
+A model of p(x|c) takes c from INPUT as in its training (a label, or columns), unless --condition says otherwise.
 
 With --runner=beam, an Apache Beam pipeline scores files: here, or on a runner named in --beam_options (Dataflow, Flink, Spark).
 The folder --out receives one or more .csv files for each file of INPUT, and index.csv, which says what is where. Names in
@@ -15,6 +16,7 @@ With --server=URL, MODEL is the name of a model on TensorFlow Serving, which com
 Examples:
   tfdgm score runs/maf_rows rows.csv --out scores.csv
   tfdgm score made_binarized_mnist "parts/*.npy" --out scores.npy
+  tfdgm score runs/by_label digits --split test --condition 3 --out as_threes.csv
   tfdgm score runs/maf_rows "parts/*.csv" --out scores/ --runner beam
   tfdgm score /shared/maf_rows "/shared/*.csv" --out /shared/scores --runner beam --beam_options="--runner=FlinkRunner ..."
   tfdgm score maf_rows rows.csv --server localhost:8500 --out scores.csv
@@ -37,7 +39,10 @@ from tfdgm.cli.usage import UsageError, exactly
 FLAGS = flags.FlagValues()
 flags.DEFINE_string("out", None, "File to write: .csv or .npy; with --runner=beam, a folder. Required.", flag_values=FLAGS)
 flags.DEFINE_string(
-    "condition", None, "For a model of p(x|c): c, the same for all rows, as in `tfdgm sample`.", flag_values=FLAGS
+    "condition",
+    None,
+    "For a model of p(x|c): c, the same for all rows, as in `tfdgm sample`; or 'label', or columns of INPUT with commas between.",
+    flag_values=FLAGS,
 )
 flags.DEFINE_string("split", None, "Of a data set that has splits: only train, valid or test.", flag_values=FLAGS)
 flags.DEFINE_string("data_dir", None, "Folder of data sets. Default: the environment's TFDGM_DATA_DIR.", flag_values=FLAGS)
@@ -62,24 +67,42 @@ def run(arguments):
 
     import_tensorflow()
     from tfdgm import data
-    from tfdgm.cli.inputs import columns_of, load_model, parse_condition
+    from tfdgm.cli.inputs import columns_of, condition_names, load_model, parse_condition
     from tfdgm.cli.served import connect
     from tfdgm.cli.writing import written_aside
 
     model = connect(FLAGS.server, name) if FLAGS.server else load_model(name)
+    if out.resolve() in data.files_of(source):
+        raise UsageError(f"--out would replace a file that is to be scored: {out}")
+    names = None if FLAGS.server else condition_names(model, name, FLAGS.condition)
     if not FLAGS.server:
-        data.check_columns(source, columns_of(name))
-    condition = parse_condition(model, FLAGS.condition)
+        data.check_columns(source, columns_of(name), names)
+    condition = parse_condition(model, FLAGS.condition) if names is None else None
     # A server tells that x is integers, but not how many levels they have.
     levels = (2**31 if np.dtype(model.dtype).kind == "i" else None) if FLAGS.server else model.levels
     # Every batch has the same size, so nothing compiles twice. A request to a server is of a megabyte.
     size = int(np.clip(2**18 // np.prod(model.event_shape), 16, 4096)) if FLAGS.server else model.rows_at_once
-    batches = data.stream(source, size, data_dir=FLAGS.data_dir, levels=levels, split=FLAGS.split)
+    if names is None:
+        batches = ((x, condition) for x in data.stream(source, size, FLAGS.data_dir, levels, FLAGS.split))
+    else:
+        batches = _with_conditions(source, size, levels, names)
+    scores = _scores(model, batches, size)
     with written_aside(out) as file:
-        rows = _write_csv(file, _scores(model, batches, condition, size)) if out.suffix.lower() == ".csv" else _write_npy(
-            file, out, _scores(model, batches, condition, size)
-        )  # fmt: skip
-    print(f"{rows:,} scores: {out}")
+        rows = _write_csv(file, scores) if out.suffix.lower() == ".csv" else _write_npy(file, out, scores)
+    print(f"{rows:,} score{'s' if rows != 1 else ''}: {out}")
+
+
+def _with_conditions(source, size, levels, names):
+    """Batches (x, condition) of all rows, in order, in constant memory: a table is copied to a memory map first."""
+    from tfdgm import data
+
+    options = {"batch_size": size, "data_dir": FLAGS.data_dir, "levels": levels, "shuffle": False, "condition": names}
+    try:
+        splits = data.load(source, valid_fraction=0.0, test_fraction=0.0, **options)
+    except data.DataError as error:
+        raise data.DataError(f"{error} --condition=NUMBERS gives all rows one condition.") from None
+    for split in [FLAGS.split] if FLAGS.split else ["train", "valid", "test"]:
+        yield from getattr(splits, split).as_numpy_iterator()
 
 
 def _run_beam(name, source):
@@ -109,18 +132,22 @@ def _run_beam(name, source):
     print(f"{rows:,} scores: {FLAGS.out}")
 
 
-def _scores(model, batches, condition, size):
-    """Yields float32 arrays of scores, and shows how far it is."""
+def _scores(model, batches, size):
+    """Yields float32 arrays of the scores of batches (x, condition), and shows how far it is."""
     done, started, shown = 0, None, 0.0
-    for x in batches:
+    for x, condition in batches:
         if np.prod(x.shape[1:]) != np.prod(model.event_shape):
             from tfdgm.data import DataError
 
             raise DataError(f"Expected rows of event_shape={model.event_shape}. Received: {x.shape[1:]}.")
         x = x.reshape(-1, *model.event_shape)
-        padded = np.concatenate([x, np.repeat(x[-1:], 0 if FLAGS.server else size - len(x), axis=0)])
         try:
-            yield np.asarray(model.log_prob(padded, condition)[: len(x)])
+            if FLAGS.server:
+                yield np.asarray(model.log_prob(x, condition))
+            else:
+                padding = np.minimum(np.arange(size), len(x) - 1)
+                of_rows = condition is not None and condition.ndim > len(model.condition_shape)
+                yield np.asarray(model.log_prob(x[padding], condition[padding] if of_rows else condition))[: len(x)]
         except ValueError as error:
             raise ValueError(f"Rows {done + 1:,} to {done + len(x):,}: {error}") from None
         done += len(x)

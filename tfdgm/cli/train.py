@@ -30,6 +30,7 @@ import pathlib
 
 from absl import flags
 
+from tfdgm.cli.inputs import parse_names
 from tfdgm.cli.usage import UsageError
 from tfdgm.zoo.recipe import PRECISIONS, SECTIONS, Recipe, RecipeError, parse_value
 from tfdgm.zoo.unknown_name import unknown_name
@@ -37,7 +38,9 @@ from tfdgm.zoo.unknown_name import unknown_name
 FLAGS = flags.FlagValues()
 flags.DEFINE_string("model", None, "Class of the model: model.class.", flag_values=FLAGS)
 flags.DEFINE_string("data", None, "Data set's name, file, glob or folder: data.source.", flag_values=FLAGS)
-flags.DEFINE_string("condition", None, "What the density depends on, 'label' or columns: data.condition.", flag_values=FLAGS)
+flags.DEFINE_string(
+    "condition", None, "What the density depends on, 'label', or columns with commas between: data.condition.", flag_values=FLAGS
+)
 flags.DEFINE_integer("epochs", None, "Epochs at most: training.epochs.", flag_values=FLAGS)
 flags.DEFINE_float("learning_rate", None, "Of the optimizer: training.learning_rate.", flag_values=FLAGS)
 flags.DEFINE_integer("batch_size", None, "Rows per step: data.batch_size.", flag_values=FLAGS)
@@ -82,7 +85,6 @@ flags.DEFINE_bool("restart", False, "Start over where there is a run already.", 
 _SHORT = {
     "model": "model.class",
     "data": "data.source",
-    "condition": "data.condition",
     "batch_size": "data.batch_size",
     "epochs": "training.epochs",
     "learning_rate": "training.learning_rate",
@@ -94,6 +96,8 @@ _SHORT = {
 
 def run(arguments):
     overrides = {key: FLAGS[flag].value for flag, key in _SHORT.items() if FLAGS[flag].value is not None}
+    if FLAGS.condition is not None:
+        overrides["data.condition"] = parse_names(FLAGS.condition)
     for setting in FLAGS["set"].value:
         key, equals, value = setting.partition("=")
         if not equals:

@@ -56,7 +56,7 @@ def read(source, levels=None, condition=None):
 
 def check_columns(source, expected, condition=None):
     """Raises where a table has the names `expected` at other places, which would give other scores and no error."""
-    names = _columns([path for paths in _find_splits(source).values() for path in paths], condition)
+    names = _columns(paths_of(source), condition)
     for i, (here, name) in enumerate(zip(names or (), expected, strict=False)):
         if here != name and name in names:
             raise DataError(
@@ -65,12 +65,17 @@ def check_columns(source, expected, condition=None):
             )
 
 
+def paths_of(source):
+    """The files of a source, those of all its splits."""
+    return [path for paths in _find_splits(source).values() for path in paths]
+
+
 def _columns(paths, condition=None):
     """The names of a table's columns but the condition's; None of other files, and where there are no names."""
     if len({_kind([path]) for path in paths}) > 1 or _kind(paths) not in TABLES:
         return None
-    names, _ = _same_columns(paths, TABLES[_kind(paths)])
-    given = [condition] if isinstance(condition, str) else condition or ()
+    names, width = _same_columns(paths, TABLES[_kind(paths)])
+    given = _condition_columns(paths[0], names, width, condition)
     return None if names is None else tuple(name for name in names if name not in given)
 
 
@@ -149,13 +154,7 @@ def _read_tables(paths, reader, levels, condition):
     names, width = _same_columns(paths, reader)
     if condition is None:
         return Part(cache.spool(x for path in paths for x in reader.chunks(path, levels)))
-    wanted = [condition] if isinstance(condition, str) else list(condition)
-    missing = [c for c in wanted if names is None or c not in names]
-    if missing:
-        raise DataError(
-            f"{paths[0]} has no column {missing[0]!r} for the condition. It has: "
-            f"{', '.join(names) if names else f'{width} columns without names'}."
-        )
+    wanted = _condition_columns(paths[0], names, width, condition)
     given = [names.index(c) for c in wanted]
     rest = [i for i in range(width) if i not in given]
     if not rest:
@@ -164,6 +163,18 @@ def _read_tables(paths, reader, levels, condition):
     table = cache.spool(x for path in paths for x in reader.chunks(path, None))
     x = cache.spool(table[i : i + 2**16][:, rest] for i in range(0, len(table), 2**16))
     return Part(x, np.ascontiguousarray(table[:, given]))
+
+
+def _condition_columns(path, names, width, condition):
+    """The names of the columns that are the condition."""
+    wanted = [condition] if isinstance(condition, str) else list(condition or ())
+    missing = [c for c in wanted if names is None or c not in names]
+    if missing:
+        raise DataError(
+            f"{path} has no column {missing[0]!r} for the condition. It has: "
+            f"{', '.join(names) if names else f'{width} columns without names'}."
+        )
+    return wanted
 
 
 def _same_columns(paths, reader):

@@ -140,6 +140,12 @@ def check_columns(source, expected, condition=None):
         files.check_columns(_as_source(source), expected, condition)
 
 
+def files_of(source):
+    """The files that a source is read from, as absolute paths; none for a name."""
+    source = _as_source(source)
+    return [pathlib.Path(path).resolve() for path in files.paths_of(source)] if _is_file(source) else []
+
+
 def _read(source, data_dir, condition, levels):
     if _is_file(source):
         return files.read(source, levels, condition)

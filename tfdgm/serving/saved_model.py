@@ -7,6 +7,8 @@ import warnings
 import keras
 import numpy as np
 import tensorflow as tf
+from google.protobuf import message
+from tensorflow.core.protobuf import saved_model_pb2
 
 import tfdgm
 from tfdgm.serving.signatures import premask, signatures
@@ -125,6 +127,7 @@ def load(path):
     """
     path = find_saved_model(path)
     description = _read_description(path)
+    _check_graph(path)
     if description["class"] is None:
         raise ArtifactError(
             f"{path} was exported by DensityModel.from_distribution, whose distribution is not in the artifact. Build the "
@@ -165,6 +168,16 @@ def restore(model, path):
             "serves, not those of the model before its export.",
             stacklevel=2,
         )
+
+
+def _check_graph(path):
+    """An ArtifactError where saved_model.pb, which is what a server reads, cannot be read, though we need only the rest."""
+    try:
+        whole = bool(saved_model_pb2.SavedModel.FromString((path / "saved_model.pb").read_bytes()).meta_graphs)
+    except (OSError, message.DecodeError):
+        whole = False
+    if not whole:
+        raise ArtifactError(f"The SavedModel at {path} is damaged: saved_model.pb cannot be read.")
 
 
 def _read_description(path):

@@ -40,7 +40,7 @@ def train(recipe, output_dir, *, data_dir=None, restart=False, stop_after=None, 
     """
     recipe = runs.as_recipe(recipe)
     output_dir = pathlib.Path(output_dir).expanduser()
-    runs.prepare_folder(recipe, output_dir, restart)
+    runs.check_folder(recipe, output_dir, restart)
     training, options = recipe.training, runs.data_options(recipe)
     batch_size = options.pop("batch_size")
     what = data.load_arrays(recipe.data["source"], data_dir=data_dir, **options)
@@ -50,6 +50,7 @@ def train(recipe, output_dir, *, data_dir=None, restart=False, stop_after=None, 
     keras.utils.set_random_seed(training["seed"])
     model = build_trainer(recipe, what)
     model.compile(runs.build_optimizer(training, steps), **runs.compile_options(training))
+    runs.prepare_folder(recipe, output_dir, restart)
     run = {**runs.identity(recipe), "sha256": what.sha256, "backend": keras.backend.backend()}
     checkpoints = Checkpoints(output_dir / "checkpoints", patience=training["patience"], run=run)
     report(f"{recipe.model['class']}, {runs.count_weights(model):,} weights, on {what.name}: {rows[0]:,} train, "

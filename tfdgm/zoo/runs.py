@@ -72,20 +72,28 @@ def arguments(recipe, known, found, condition_shape):
     return {**{key: value for key, value in found.items() if key in known}, **given}
 
 
-def prepare_folder(recipe, output_dir, restart):
-    """Refuses to lose what is there; leaves recipe.toml in the folder."""
-    checkpoints, copy = output_dir / "checkpoints", output_dir / "recipe.toml"
-    if restart:
-        Checkpoints(checkpoints).remove()
-    elif not checkpoints.exists() and any((output_dir / name).exists() for name in ("card.json", RECORD)):
+def check_folder(recipe, output_dir, restart):
+    """Refuses to lose what is there."""
+    if output_dir.exists() and not output_dir.is_dir():
+        raise RecipeError(f"The folder of the run (--output) is a file: {output_dir}")
+    copy = output_dir / "recipe.toml"
+    finished = not (output_dir / "checkpoints").exists() and any((output_dir / name).exists() for name in ("card.json", RECORD))
+    if finished and not restart:
         raise RecipeError(f"{output_dir} holds a finished run. Start over (--restart), or choose another folder (--output).")
-    text = recipe.to_toml()
-    if copy.exists() and copy.read_text() != text and not restart:
+    if copy.exists() and copy.read_text() != recipe.to_toml() and not restart:
         there = Recipe.read(copy.parent / copy.name)
         if there.sections != recipe.sections:
             raise RecipeError(
                 f"{copy} is another recipe than the one given. Start over (--restart), or choose another folder (--output)."
             )
+
+
+def prepare_folder(recipe, output_dir, restart):
+    """Leaves recipe.toml in the folder, and no state of an earlier run with `restart`. Called when data and model are there: a
+    start that failed leaves nothing behind."""
+    copy, text = output_dir / "recipe.toml", recipe.to_toml()
+    if restart:
+        Checkpoints(output_dir / "checkpoints").remove()
     output_dir.mkdir(parents=True, exist_ok=True)
     if not copy.exists() or copy.read_text() != text:
         write_text(copy, text)

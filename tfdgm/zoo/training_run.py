@@ -63,7 +63,7 @@ def train(
     recipe = runs.as_recipe(recipe)
     output_dir = pathlib.Path(output_dir).expanduser()
     if writes:
-        runs.prepare_folder(recipe, output_dir, restart)
+        runs.check_folder(recipe, output_dir, restart)
     training = recipe.training
     splits = data.load(recipe.data["source"], data_dir=data_dir, **runs.data_options(recipe))
     steps = runs.steps_of_epoch(recipe, splits.num_train, splits.num_valid, splits.num_test)
@@ -72,6 +72,8 @@ def train(
     with strategy.scope():
         model = build_model(recipe, splits)
         model.compile(optimizer=build_optimizer(training, steps), **runs.compile_options(training))
+    if writes:
+        runs.prepare_folder(recipe, output_dir, restart)
     run = {**runs.identity(recipe), "sha256": splits.sha256}
     checkpoints = Checkpoints(output_dir / "checkpoints", patience=training["patience"], run=run, writes=writes)
     report(f"{type(model).__name__}, {count_weights(model):,} weights, on {splits.name}: {splits.num_train:,} train, "
