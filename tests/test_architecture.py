@@ -28,6 +28,7 @@ LEVELS = {
     "networks": 4,
     "layers": 5,
     "data": 5,
+    "arguments": 6,
     "_keras_compat": 6,
 }
 NEUTRAL = ("layers", "networks", "families")

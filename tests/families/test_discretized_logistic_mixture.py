@@ -79,7 +79,7 @@ class TestSample:
         np.testing.assert_array_equal(x, [51, 204, 204])
 
 
-@pytest.mark.parametrize("config", [{"levels": 1}, {"num_components": 0}])
-def test_bad_arguments(config):
-    with pytest.raises(ValueError, match=r"2 `levels` or more, and 1 `num_components` or more. Received: levels="):
-        DiscretizedLogisticMixture(**config)
+@pytest.mark.parametrize("name,value,expected", [("levels", 1, "2 or more"), ("num_components", 0, "1 or more")])
+def test_bad_arguments(name, value, expected):
+    with pytest.raises(ValueError, match=f"`{name}` must be an integer, {expected}. Received: {name}={value}"):
+        DiscretizedLogisticMixture(**{name: value})

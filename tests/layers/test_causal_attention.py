@@ -162,8 +162,8 @@ class TestConfig:
     @pytest.mark.parametrize(
         ("config", "message"),
         [
-            ({"length": 0}, r"`length` must be 1 or more. Received: length=0"),
-            ({"block_length": 0}, r"`block_length` must be 1 or more. Received: block_length=0"),
+            ({"length": 0}, r"`length` must be an integer, 1 or more. Received: length=0"),
+            ({"block_length": 0}, r"`block_length` must be an integer, 1 or more. Received: block_length=0"),
             ({"memory_length": 3}, r"comes with a `block_length`. Received: memory_length=3, block_length=None"),
             ({"block_length": 3, "memory_length": -1}, r"`memory_length` must be 0 or more.*Received: memory_length=-1"),
         ],

@@ -1,7 +1,11 @@
+import re
+import warnings
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow_probability import distributions as tfd
 
 import tfdgm
 
@@ -184,6 +188,47 @@ class TestTraining:
         with pytest.raises(ValueError, match="The loss is built in"):
             M.MAF((3,), num_layers=1, hidden_units=(4,)).compile("adam", loss="mse")
 
+    @pytest.mark.parametrize("name", ["metrics", "weighted_metrics", "loss_weights"])
+    def test_metrics_are_refused(self, name):
+        with pytest.raises(ValueError, match=f"Leave `{name}` out of compile"):
+            M.MAF((3,), num_layers=1, hidden_units=(4,)).compile("adam", **{name: ["mse"]})
+
+    @pytest.mark.parametrize("name", ["y", "sample_weight", "class_weight"])
+    def test_arguments_of_keras_without_a_meaning(self, name, real):
+        with pytest.raises(ValueError, match=f"`{name}` is not supported"):
+            real.fit(X, verbose=0, **{name: np.ones(12)})
+
+    @pytest.mark.parametrize("fraction", [1.0, 1.5, -0.5, 0.01])
+    def test_validation_split_that_leaves_no_rows(self, fraction, real):
+        with pytest.raises(ValueError, match=f"leave rows to both parts. Received: validation_split={fraction} of 12 rows"):
+            real.fit(X, validation_split=fraction, verbose=0)
+
+    @pytest.mark.parametrize("size", [0, -1, 2.5])
+    def test_batch_size(self, size, real):
+        with pytest.raises(ValueError, match=f"`batch_size` must be an integer, 1 or more. Received: batch_size={size}"):
+            real.fit(X, batch_size=size, verbose=0)
+
+    def test_nothing_to_train(self):
+        model = compiled(tfdgm.DensityModel.from_distribution(tfd.Normal(0.0, 1.0)))
+        with pytest.raises(ValueError, match="nothing to train"):
+            model.fit(np.zeros(5), verbose=0)
+        np.testing.assert_allclose(model.log_prob(0.0), -0.5 * np.log(2 * np.pi), rtol=1e-6)
+
+    @pytest.mark.parametrize(
+        "offset,scale,warns", [(1.7e9, 10, True), (1.7e9, 1000, True), (5, 0, True), (2000, 10, False), (0, 1e-25, False)]
+    )
+    def test_what_varies_too_little_for_float32_is_warned_of(self, offset, scale, warns):
+        x = np.random.default_rng(0).normal(size=(50, 3)) * [1, scale, 1] + [0, offset, 0]
+        model = M.MAF((3,), num_layers=1, hidden_units=(4,))
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            model.adapt(x)
+        assert len(caught) == warns
+        assert all(str(w.message).startswith("x[:, 1] varies too little for float32: standard deviation") for w in caught)
+        z = model.distribution.to_base(tf.constant(x, "float32"))[0].numpy()
+        if not warns:
+            np.testing.assert_allclose(z.std(axis=0), 1, rtol=0.01)
+
     def test_errors_leave_the_weights_alone(self, real):
         before = real.get_weights()
         for x in (X[:, :2], X * np.nan, "text"):
@@ -196,8 +241,13 @@ class TestTraining:
 class TestSampling:
     @pytest.mark.parametrize("n", [-1, 2.5])
     def test_number_of_samples(self, n, real):
-        with pytest.raises(ValueError, match=rf"`n` must be a non-negative integer. Received: n={n}"):
+        with pytest.raises(ValueError, match=rf"`n` must be an integer, 0 or more. Received: n={n}"):
             real.sample(n)
+
+    @pytest.mark.parametrize("seed", [2**40 + 1, 1.7, "1"])
+    def test_seed(self, seed, real):
+        with pytest.raises(ValueError, match="`seed` must be an integer"):
+            real.sample(1, seed=seed)
 
     def test_condition(self, real, conditional):
         with pytest.raises(ValueError, match=r"needs a `condition`"):
@@ -218,6 +268,29 @@ class TestConstructors:
         with pytest.raises(ValueError, match=r"at least 2 dimensions. Received: event_shape=\(1,\)"):
             M.RealNVP((1,))
 
+    @pytest.mark.parametrize(
+        "cls,options,expected",
+        [
+            (M.MAF, {"event_shape": 2}, "`event_shape` must be a tuple of integers"),
+            (M.MAF, {"event_shape": (3, 0)}, "`event_shape` must be a tuple of integers"),
+            (M.MAF, {"condition_shape": 2}, "`condition_shape` must be a tuple of integers"),
+            (M.MAF, {"hidden_units": 64}, "`hidden_units` must be a tuple of integers"),
+            (M.MADE, {"hidden_units": (4, 0)}, "`hidden_units` must be a tuple of integers"),
+            (M.RealNVP, {"hidden_units": (1.5,)}, "`hidden_units` must be a tuple of integers"),
+            (M.RealNVP, {"num_layers": -1}, "`num_layers` must be an integer, 1 or more"),
+            (M.GaussianMixture, {"num_components": 0}, "`num_components` must be an integer, 1 or more"),
+            (M.MADE, {"levels": None, "num_components": 0}, "`num_components` must be an integer, 1 or more"),
+            (M.MADE, {"levels": 1}, "`levels` must be an integer, 2 to"),
+            (M.RealNVP, {"levels": -3}, "`levels` must be an integer, 2 to"),
+            (M.MAF, {"seed": -1}, "`seed` must be an integer, 0 to"),
+            (M.MAF, {"seed": 2**40}, "`seed` must be an integer, 0 to"),
+        ],
+    )
+    def test_values_that_no_model_takes(self, cls, options, expected):
+        name, value = list(options.items())[-1]
+        with pytest.raises(ValueError, match=f"{expected}.*Received: {name}={re.escape(repr(value))}"):
+            cls(**{"event_shape": (3,), **options})
+
     def test_bad_options_of_the_network(self):
         with pytest.raises(ValueError, match="`input_order` must be one of"):
             M.MADE((3,), input_order="up")
@@ -225,8 +298,6 @@ class TestConstructors:
             M.MADE((3,), hidden_units=())
 
     def test_from_distribution(self):
-        from tensorflow_probability import distributions as tfd
-
         with pytest.raises(ValueError, match=r"batch_shape=\(\)"):
             tfdgm.DensityModel.from_distribution(tfd.Normal(tf.zeros(3), 1.0))
         with pytest.raises(TypeError, match=r"Distribution. Received: (str|MAF)"):
@@ -242,7 +313,7 @@ def test_keras_sees_the_models_as_models():
     assert issubclass(tfdgm.DensityModel, keras.Model)
 
 
-@pytest.mark.parametrize("cls", ["MAF", "IAF"])
+@pytest.mark.parametrize("cls", ["MAF", "IAF", "RealNVP"])
 def test_a_flow_of_no_layers(cls):
-    with pytest.raises(ValueError, match=r"`num_layers` must be 1 or more\. Received: num_layers=0"):
+    with pytest.raises(ValueError, match=r"`num_layers` must be an integer, 1 or more\. Received: num_layers=0"):
         getattr(tfdgm.models, cls)((2,), num_layers=0)

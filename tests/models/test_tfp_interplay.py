@@ -64,6 +64,22 @@ class TestFromDistribution:
         np.testing.assert_allclose(loc, X.mean(axis=0), atol=0.1)
         np.testing.assert_allclose(np.abs(scale), X.std(axis=0), atol=0.1)
 
+    @pytest.mark.parametrize("built", [False, True])
+    def test_tfps_own_network(self, built):
+        network = tfb.AutoregressiveNetwork(params=2, hidden_units=[8], activation="tanh")
+        base = tfd.Sample(tfd.Normal(0.0, 1.0), sample_shape=[3])
+        distribution = tfd.TransformedDistribution(base, tfb.MaskedAutoregressiveFlow(network))
+        if built:
+            distribution.log_prob(X[:1])
+        model = tfdgm.DensityModel.from_distribution(distribution)
+        assert len(model.trainable_weights) == len(network.trainable_variables) == 4
+        before = [w.numpy() for w in network.trainable_variables]
+        model.compile(keras.optimizers.Adam(1e-2), jit_compile=False)
+        losses = model.fit(X, epochs=3, batch_size=64, verbose=0).history["loss"]
+        assert losses[-1] < losses[0]
+        assert all((w.numpy() != old).any() for w, old in zip(network.trainable_variables, before, strict=True))
+        np.testing.assert_allclose(model.log_prob(X), distribution.log_prob(X), rtol=1e-5)
+
     def test_of_our_own_distribution(self):
         network = randomize(MADE((4,), hidden_units=(8,)))
         distribution = tfdgm.distributions.Autoregressive(network, tfdgm.families.Bernoulli())

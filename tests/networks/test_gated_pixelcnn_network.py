@@ -58,7 +58,7 @@ class TestGatedPixelCNN(ImageNetworkContract):
         ("config", "message"),
         [
             ({"event_shape": (6,)}, r"\(height, width\) or \(height, width, channels\). Received: event_shape=\(6,\)"),
-            ({"num_layers": 0}, r"`num_layers` must be 1 or more. Received: num_layers=0"),
+            ({"num_layers": 0}, r"`num_layers` must be an integer, 1 or more. Received: num_layers=0"),
             ({"event_shape": (2, 2, 3), "filters": 8}, r"multiple of the 3 channels. Received: filters=8"),
             ({"kernel_size": 1}, r"`kernel_size` must be odd, and 3 or more. Received: kernel_size=1"),
         ],

@@ -90,9 +90,9 @@ class TestImageTransformer(ImageNetworkContract):
         ("config", "message"),
         [
             ({"event_shape": (6,)}, r"\(height, width\) or \(height, width, channels\). Received: event_shape=\(6,\)"),
-            ({"num_layers": 0}, r"`num_layers` must be 1 or more. Received: num_layers=0"),
-            ({"hidden_size": 0}, r"`hidden_size` must be 1 or more. Received: hidden_size=0"),
-            ({"head_size": 0}, r"`head_size` must be 1 or more. Received: head_size=0"),
+            ({"num_layers": 0}, r"`num_layers` must be an integer, 1 or more. Received: num_layers=0"),
+            ({"hidden_size": 0}, r"`hidden_size` must be an integer, 1 or more. Received: hidden_size=0"),
+            ({"head_size": 0}, r"`head_size` must be an integer, 1 or more. Received: head_size=0"),
             ({"memory_length": 2}, r"comes with a `block_length`. Received: memory_length=2, block_length=None"),
         ],
     )

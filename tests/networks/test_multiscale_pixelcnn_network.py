@@ -96,10 +96,10 @@ class TestMultiscalePixelCNN(ImageNetworkContract):
         [
             ({"event_shape": (4,)}, r"\(height, width\) or \(height, width, channels\), .* Received: event_shape=\(4,\)"),
             ({"event_shape": (4, 6), "num_scales": 2}, r"multiples of 2\^num_scales = 4. Received: event_shape=\(4, 6\)"),
-            ({"num_scales": 0}, r"`num_scales` must be 1 or more. Received: num_scales=0"),
+            ({"num_scales": 0}, r"`num_scales` must be an integer, 1 or more. Received: num_scales=0"),
             ({"event_shape": (2, 2, 3), "filters": 8}, r"multiple of the 3 channels. Received: filters=8"),
             ({"kernel_size": 2}, r"`kernel_size` must be odd, and 3 or more. Received: kernel_size=2"),
-            ({"base_layers": 0}, r"`num_layers` must be 1 or more. Received: num_layers=0"),
+            ({"base_layers": 0}, r"`num_layers` must be an integer, 1 or more. Received: num_layers=0"),
         ],
     )
     def test_bad_arguments(self, config, message):

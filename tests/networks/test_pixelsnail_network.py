@@ -71,8 +71,8 @@ class TestPixelSNAIL(ImageNetworkContract):
         ("config", "message"),
         [
             ({"event_shape": (6,)}, r"\(height, width\) or \(height, width, channels\). Received: event_shape=\(6,\)"),
-            ({"num_blocks": 0}, r"`num_blocks` must be 1 or more. Received: num_blocks=0"),
-            ({"num_layers": 0}, r"`num_layers` must be 1 or more. Received: num_layers=0"),
+            ({"num_blocks": 0}, r"`num_blocks` must be an integer, 1 or more. Received: num_blocks=0"),
+            ({"num_layers": 0}, r"`num_layers` must be an integer, 1 or more. Received: num_layers=0"),
             ({"filters": 7}, r"`filters` must be a multiple of 2. Received: filters=7"),
             ({"event_shape": (2, 2, 3)}, r"`filters` must be a multiple of 6. Received: filters=8"),
         ],

@@ -34,9 +34,9 @@ class ActNorm(Bijector):
         self.adapt_to_moments(tf.reduce_mean(x, axis=0), tf.math.reduce_std(x, axis=0))
 
     def adapt_to_moments(self, mean, std):
-        """Sets b and s from the mean and standard deviation [D] of x; a constant dimension keeps the scale 1."""
+        """Sets b and s from the mean and standard deviation [D] of x; one that is constant in float32 keeps the scale 1."""
         self.shift_and_log_scale.b.assign(mean)
-        self.shift_and_log_scale.s.assign(ops.log(ops.where(std > 1e-6 * (1e-6 + ops.abs(mean)), std, ops.ones_like(std))))
+        self.shift_and_log_scale.s.assign(ops.log(ops.where(std > 1e-7 * ops.abs(mean) + 1e-30, std, ops.ones_like(std))))
 
 
 class _ShiftAndLogScale(keras.layers.Layer):

@@ -15,8 +15,6 @@ Examples:
 """
 
 import pathlib
-import sys
-import warnings
 
 import numpy as np
 from absl import flags
@@ -64,11 +62,7 @@ def run(arguments):
     known = np.zeros(model.event_shape, int)
     known[: FLAGS.rows] = 1
     x, condition = (None if a is None else np.repeat(a, FLAGS.samples, axis=0) for a in (x, condition))
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", UserWarning)
-        completed = model.complete(x, known, FLAGS.seed, condition=condition, num_candidates=FLAGS.num_candidates)
-    for warning in caught:
-        print(f"tfdgm: warning: {warning.message}", file=sys.stderr)
+    completed = model.complete(x, known, FLAGS.seed, condition=condition, num_candidates=FLAGS.num_candidates)
     completed = np.reshape(completed, (-1, FLAGS.samples, *model.event_shape))
     pictures.save_image(out, pictures.completions(x[:: FLAGS.samples], known, completed, levels=model.levels))
     print(f"{len(completed)} images, {FLAGS.rows} of {model.event_shape[0]} rows kept, {FLAGS.samples} completions each: {out}")

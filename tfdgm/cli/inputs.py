@@ -1,7 +1,7 @@
 """What users name on a command line -> models, data and conditions. TensorFlow is imported when these are called."""
 
 import pathlib
-import sys
+import warnings
 
 import numpy as np
 
@@ -61,10 +61,10 @@ def load_splits(model, name, source, *, condition=None, data_dir=None):
     if np.prod(splits.event_shape) != np.prod(model.event_shape):
         raise data.DataError(f"Expected rows of event_shape={model.event_shape}. Received: {splits.event_shape} in {source}.")
     if trained_on not in (None, splits.sha256):
-        print(
-            f"tfdgm: warning: {source} has changed since {name} was trained on it. Its splits are drawn anew: a row of the test "
-            "split may have been trained on.",
-            file=sys.stderr,
+        warnings.warn(
+            f"{source} has changed since {name} was trained on it. Its splits are drawn anew: a row of the test split may have "
+            "been trained on.",
+            stacklevel=2,
         )
     return splits
 

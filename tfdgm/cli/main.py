@@ -3,6 +3,7 @@
 import importlib
 import os
 import sys
+import warnings
 
 from absl import flags
 
@@ -18,7 +19,9 @@ def main(argv=None):
     """Runs one command. Returns the exit code: 0, 1 for an error, 2 for wrong usage, 130 for Ctrl-C."""
     argv = sys.argv[1:] if argv is None else list(argv)
     try:
-        code = _run(argv)
+        with warnings.catch_warnings():
+            warnings.showwarning = _warn
+            code = _run(argv)
         sys.stdout.flush()
         return code
     except UsageError as error:
@@ -75,6 +78,10 @@ def _is_users(error):
         return True
     tensorflow = sys.modules.get("tensorflow")
     return tensorflow is not None and isinstance(error, tensorflow.errors.OpError)
+
+
+def _warn(message, *_):
+    print(f"tfdgm: warning: {' '.join(str(message).split())}", file=sys.stderr)
 
 
 def _fail(error, code):

@@ -1,5 +1,6 @@
 from keras import ops
 
+from tfdgm.arguments import check_whole
 from tfdgm.families.family import Family
 
 
@@ -11,6 +12,7 @@ class Categorical(Family):
     """
 
     def __init__(self, levels):
+        check_whole(2, levels=levels)
         self.params_size = self.levels = levels
 
     def log_prob(self, params, x):

@@ -1,5 +1,6 @@
 from keras import ops
 
+from tfdgm.arguments import check_whole
 from tfdgm.families.family import Family
 from tfdgm.layers import bounded_log_scale, discretized_logistic_log_prob
 
@@ -23,11 +24,8 @@ class DiscretizedLogisticMixture(Family):
     uniforms_size = 2
 
     def __init__(self, levels=256, num_components=10):
-        if levels < 2 or num_components < 1:
-            raise ValueError(
-                "Expected 2 `levels` or more, and 1 `num_components` or more. "
-                f"Received: levels={levels}, num_components={num_components}"
-            )
+        check_whole(2, levels=levels)
+        check_whole(num_components=num_components)
         self.levels, self.num_components = levels, num_components
         self.params_size = 3 * num_components
 

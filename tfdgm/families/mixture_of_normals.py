@@ -2,6 +2,7 @@ import math
 
 from keras import ops
 
+from tfdgm.arguments import check_whole
 from tfdgm.families.family import Family
 from tfdgm.layers import bounded_log_scale, normal_quantile
 
@@ -18,6 +19,7 @@ class MixtureOfNormals(Family):
     uniforms_size = 2
 
     def __init__(self, num_components=10):
+        check_whole(num_components=num_components)
         self.num_components = num_components
         self.params_size = 3 * num_components
 

@@ -3,6 +3,7 @@ import math
 import keras
 from keras import ops
 
+from tfdgm.arguments import check_whole
 from tfdgm.layers.exporting import is_exporting
 from tfdgm.layers.slices import take_slice, update_slice
 
@@ -40,15 +41,8 @@ class CausalAttention(keras.layers.Layer):
         self, length, *, num_heads=1, key_size=16, value_size=16, strict=False, block_length=None, memory_length=0, **kwargs
     ):
         super().__init__(**kwargs)
-        for name, value in (
-            ("length", length),
-            ("num_heads", num_heads),
-            ("key_size", key_size),
-            ("value_size", value_size),
-            ("block_length", 1 if block_length is None else block_length),
-        ):
-            if value < 1:
-                raise ValueError(f"`{name}` must be 1 or more. Received: {name}={value}")
+        check_whole(length=length, num_heads=num_heads, key_size=key_size, value_size=value_size)
+        check_whole(block_length=1 if block_length is None else block_length)
         if memory_length < 0 or (memory_length and block_length is None):
             raise ValueError(
                 "`memory_length` must be 0 or more, and comes with a `block_length`. "

@@ -8,6 +8,7 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from tfdgm import serving
+from tfdgm.arguments import check_whole
 from tfdgm.distributions import Distribution, Wrapped, candidates
 from tfdgm.layers import first_noise_row, noise_from_row
 from tfdgm.models import inputs
@@ -44,6 +45,7 @@ class DensityModel(keras.Model):
         bound = inspect.signature(cls.__init__).bind(None, *args, **kwargs)
         bound.apply_defaults()
         instance.__dict__["_arguments"] = {k: inputs.plain(v) for k, v in list(bound.arguments.items())[1:]}
+        inputs.check_arguments(instance._arguments)
         return instance
 
     def __init__(self, *, dtype=None, name=None):
@@ -87,6 +89,7 @@ class DensityModel(keras.Model):
             raise TypeError(f"Expected a tfd.Distribution. Received: {type(distribution).__name__}")
         dtype = tf.as_dtype(distribution.dtype)
         model = _FromDistribution(dtype=dtype.name if dtype.is_floating else None, name="from_distribution")
+        inputs.build_layers(distribution)
         ours = distribution if isinstance(distribution, Distribution) else Wrapped(distribution)
         model.use_xla = ours is distribution
         model._set_distribution(ours)
@@ -116,8 +119,7 @@ class DensityModel(keras.Model):
 
         Sample i is what the SavedModel's `sample` signature returns for the seed (seed, i).
         """
-        if int(n) != n or n < 0:
-            raise ValueError(f"`n` must be a non-negative integer. Received: n={n}")
+        check_whole(0, n=n)
         return self._in_chunks("sample", self._seeds(seed, n), self._check_condition(condition, (n,)))
 
     def complete(self, x, known, seed=None, *, condition=None, num_candidates=None):
@@ -159,8 +161,7 @@ class DensityModel(keras.Model):
         known = inputs.check_known(known, x.shape, self.event_shape)
         condition = self._check_condition(condition, batch)
         k = 1 if num_candidates is None else num_candidates
-        if int(k) != k or k < 1:
-            raise ValueError(f"`num_candidates` must be a positive integer. Received: num_candidates={num_candidates}")
+        check_whole(num_candidates=k)
         x, known = (rows.reshape((-1, *self.event_shape)) for rows in (x, known))
         n, seeds = len(x), self._seeds(seed, len(x))
         flat = known.reshape((n, math.prod(self.event_shape)))
@@ -207,6 +208,7 @@ class DensityModel(keras.Model):
     def _seeds(self, seed, n):
         """(seed, i) of row i, int32 [n, 2]; without a seed, another one each time."""
         seed = np.random.SeedSequence().entropy % 2**31 if seed is None else seed
+        check_whole(-(2**31), 2**31 - 1, seed=seed)
         return np.stack([np.full(n, seed), np.arange(n)], axis=1).astype(np.int32)
 
     @property
@@ -249,8 +251,9 @@ class DensityModel(keras.Model):
 
     def compile(self, optimizer="adam", **kwargs):
         """Keras's `compile`; the loss is built in."""
-        if kwargs.get("loss") is not None:
-            raise ValueError("The loss is built in: the mean negative log-likelihood. Leave `loss` out of compile().")
+        for name in ("loss", "loss_weights", "metrics", "weighted_metrics"):
+            if kwargs.get(name):
+                raise ValueError(f"The loss is built in: the mean negative log-likelihood. Leave `{name}` out of compile().")
         # Keras's "auto" leaves XLA out on CPUs, where it halves our step. XLA cannot compile what crosses replicas.
         one_replica = self.distribute_strategy.num_replicas_in_sync == 1
         kwargs.setdefault("jit_compile", self.use_xla and one_replica and not kwargs.get("run_eagerly", False))
@@ -279,19 +282,25 @@ class DensityModel(keras.Model):
         log-likelihood in nats. A step with a non-finite gradient changes no weight and is counted in `skipped_steps`; ten in a
         row stop with an error.
         """
+        inputs.refuse(kwargs, "y", "sample_weight", "class_weight")
         data = inputs.training_data(self, x, condition)
         if validation_split := kwargs.pop("validation_split", None):
             data, validation_data = inputs.split_rows(data, validation_split)
         elif validation_data is not None:
             pair = validation_data if isinstance(validation_data, tuple) else (validation_data, None)
             validation_data = inputs.training_data(self, *pair, name="validation_data")
+        if not self.trainable_weights:
+            raise ValueError("There is nothing to train: the model holds no trainable variables.")
         if not int(self.adapted.numpy()):
             self.adapt(data)
         if self.compiled and not self.optimizer.built:  # Or the training step is traced twice.
             with self.distribute_strategy.scope():
                 self.optimizer.build(self.trainable_variables)
         if not isinstance(data, tf.data.Dataset):
-            data = inputs.full_batches(data, kwargs.pop("batch_size", None) or 32, kwargs.pop("shuffle", True))
+            batch_size = kwargs.pop("batch_size", None)
+            batch_size = 32 if batch_size is None else batch_size
+            check_whole(batch_size=batch_size)
+            data = inputs.full_batches(data, batch_size, kwargs.pop("shuffle", True))
         kwargs["shuffle"] = False  # Done above, or by the tf.data.
         callbacks = [callbacks] if isinstance(callbacks, keras.callbacks.Callback) else list(callbacks or [])
         with inputs.readable_errors():
@@ -300,6 +309,7 @@ class DensityModel(keras.Model):
     def evaluate(self, x, condition=None, **kwargs):
         """Keras's `evaluate`: the mean negative log-likelihood of x (array or tf.data), in nats."""
         if "_use_cached_eval_dataset" not in kwargs:  # Not from within fit, where the data is checked already.
+            inputs.refuse(kwargs, "y", "sample_weight")
             data = inputs.training_data(self, x, condition)
             x, condition = (data, None) if isinstance(data, tf.data.Dataset) else data
         else:
@@ -315,6 +325,8 @@ class DensityModel(keras.Model):
         data = x if isinstance(x, tuple) else inputs.training_data(self, x, condition)
         with inputs.readable_errors():
             x, condition = inputs.some_rows(data, 65536)
+        if self.levels is None:
+            inputs.warn_of_constants(x)
         self.distribution.adapt(tf.convert_to_tensor(x), condition)
         self.adapted.assign(1)
 

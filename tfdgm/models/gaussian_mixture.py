@@ -4,6 +4,7 @@ import tensorflow as tf
 from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import util as tfp_util
 
+from tfdgm.arguments import check_whole
 from tfdgm.distributions import Distribution
 from tfdgm.distributions.noise import uniforms
 from tfdgm.models.density_model import DensityModel
@@ -33,6 +34,7 @@ class _Mixture(Distribution):
 
     def __init__(self, event_shape, num_components, dtype, seed):
         super().__init__(event_shape, dtype=dtype, name="gaussian_mixture")
+        check_whole(num_components=num_components)
         size = self.event_size
         self.seed = seed
         self.logits = tf.Variable(tf.zeros(num_components, dtype), name="logits")

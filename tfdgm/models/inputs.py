@@ -1,10 +1,13 @@
 """What users hand in -> checked rows. Each error names what was expected and what came."""
 
 import contextlib
+import warnings
 
 import keras
 import numpy as np
 import tensorflow as tf
+
+from tfdgm.arguments import check_whole, checked_sizes
 
 
 def plain(value):
@@ -12,6 +15,17 @@ def plain(value):
     if isinstance(value, (list, tuple)):
         return tuple(plain(v) for v in value)
     return value.tolist() if isinstance(value, (np.ndarray, np.generic)) else value
+
+
+def check_arguments(given):
+    """A ValueError for what no model takes, of the arguments that mean the same in all."""
+    for name in ("event_shape", "condition_shape"):
+        if given.get(name) is not None:
+            checked_sizes(name, given[name])
+    if given.get("levels") is not None:
+        check_whole(2, 2**31, levels=given["levels"])
+    if "seed" in given:
+        check_whole(0, 2**31 - 1, seed=given["seed"])
 
 
 def is_eager(*values):
@@ -27,10 +41,21 @@ def layers_and_variables(module):
     parts = []
     for part in module._flatten(predicate=lambda o: isinstance(o, (keras.layers.Layer, keras.Variable, tf.Variable))):
         if isinstance(part, tf.Variable):
-            part = keras.Variable(part, trainable=part.trainable, dtype=part.dtype.name, name=part.name.split(":")[0])
+            name = part.name.split(":")[0].replace("/", ".")  # Keras's names hold no slash, those of TensorFlow's layers do.
+            part = keras.Variable(part, trainable=part.trainable, dtype=part.dtype.name, name=name)
         if not any(part is p for p in parts):
             parts.append(part)
     return parts
+
+
+def build_layers(distribution):
+    """Lets layers without weights yet (TFP's AutoregressiveNetwork before its first call) make them, so that they are found."""
+    layers = distribution._flatten(predicate=lambda part: isinstance(part, tf.Module) and getattr(part, "built", True) is False)
+    if layers and None not in distribution.event_shape.as_list():
+        distribution.log_prob(tf.zeros((1, *distribution.event_shape), distribution.dtype))
+    for layer in layers:
+        if not layer.built:
+            raise ValueError(f"{type(layer).__name__} has no weights yet: build it, or call the distribution's log_prob, first.")
 
 
 def check_x(x, event_shape, levels, dtype, name="x"):
@@ -161,11 +186,29 @@ def some_rows(data, count):
     return x, None if parts[0][1] is None else np.concatenate([c.numpy() for _, c in parts])[:count]
 
 
+def warn_of_constants(x):
+    """Warns of dimensions of x [n, *event_shape] that float32 knows as one value, or as a few: no density can be learned."""
+    deviation = np.atleast_1d(x.std(axis=0, dtype="float64"))
+    places = np.argwhere(deviation <= 1e-5 * np.abs(np.atleast_1d(x[0])))
+    if len(x) > 1 and len(places):
+        first = tuple(places[0])
+        more = f" So do others, {len(places)} in all." if len(places) > 1 else ""
+        warnings.warn(
+            f"x[:, {', '.join(map(str, first))}] varies too little for float32: standard deviation {deviation[first]:.3g}, at "
+            f"values like {np.atleast_1d(x[0])[first]:.9g}. Subtract an offset from it, or leave it out: its density means "
+            f"nothing.{more}",
+            stacklevel=3,
+        )
+
+
 def split_rows(data, fraction):
     """(training, validation) arrays: the last `fraction` of the rows validate, as in Keras."""
     if isinstance(data, tf.data.Dataset):
         raise ValueError("`validation_split` needs arrays. Received: a tf.data; pass validation_data instead.")
-    at = len(data[0]) - int(len(data[0]) * fraction)
+    n = len(data[0])
+    at = n - int(n * fraction)
+    if not 0 < at < n:
+        raise ValueError(f"`validation_split` must leave rows to both parts. Received: validation_split={fraction} of {n} rows")
     return tuple(tuple(None if a is None else a[part] for a in data) for part in (slice(None, at), slice(at, None)))
 
 
@@ -181,6 +224,13 @@ def full_batches(data, batch_size, shuffle):
         return taken if len(taken) > 1 else taken[0]
 
     return rows.batch(batch_size, drop_remainder=n >= batch_size).map(take).prefetch(tf.data.AUTOTUNE)
+
+
+def refuse(kwargs, *names):
+    """A ValueError for arguments of Keras that have no meaning here."""
+    for name in names:
+        if kwargs.get(name) is not None:
+            raise ValueError(f"`{name}` is not supported: the loss is the mean negative log-likelihood of x.")
 
 
 def unpack(data):

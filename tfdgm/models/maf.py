@@ -2,6 +2,7 @@ import math
 
 import keras
 
+from tfdgm.arguments import check_whole
 from tfdgm.bijectors import ActNorm, MaskedAutoregressiveLayers
 from tfdgm.models.density_model import DensityModel
 from tfdgm.models.flows import flow_over
@@ -55,8 +56,7 @@ def autoregressive_layers(
     event_shape, num_layers, hidden_units, activation, residual, act_norm, condition_shape, dtype, inverted=False
 ):
     """The bijectors of a MAF, or of an IAF where `inverted`, data side first."""
-    if num_layers < 1:
-        raise ValueError(f"`num_layers` must be 1 or more. Received: num_layers={num_layers}")
+    check_whole(num_layers=num_layers)
     size = math.prod(event_shape)
     networks = [
         MADE(

@@ -2,6 +2,7 @@ import math
 
 import numpy as np
 
+from tfdgm.arguments import check_whole
 from tfdgm.bijectors import ActNorm, AffineCoupling, Permute
 from tfdgm.models.density_model import DensityModel
 from tfdgm.models.flows import flow_over
@@ -44,6 +45,7 @@ class RealNVP(DensityModel):
         size = math.prod(event_shape)
         if size < 2:
             raise ValueError(f"RealNVP needs events of at least 2 dimensions. Received: event_shape={tuple(event_shape)}")
+        check_whole(num_layers=num_layers)
         random = np.random.default_rng(seed)
         bijectors = []
         for i in range(num_layers):

@@ -3,6 +3,7 @@ import math
 import keras
 from keras import ops
 
+from tfdgm.arguments import checked_sizes
 from tfdgm.layers import Dropout
 
 
@@ -37,7 +38,7 @@ class DenseNetwork(keras.layers.Layer):
     ):
         super().__init__(**kwargs)
         self.input_size, self.output_size = input_size, output_size
-        self.hidden_units = tuple(hidden_units)
+        self.hidden_units = checked_sizes("hidden_units", hidden_units)
         self.activation = keras.activations.get(activation)
         self.residual, self.dropout_rate, self.seed = residual, dropout, seed
         self.condition_shape = None if condition_shape is None else tuple(condition_shape)

@@ -3,6 +3,7 @@ import math
 import keras
 from keras import ops
 
+from tfdgm.arguments import check_whole
 from tfdgm.layers import Dropout, MaskedConv2D, VerticalConv2D
 from tfdgm.networks.image_network import ImageNetwork
 
@@ -56,8 +57,7 @@ class GatedPixelCNN(ImageNetwork):
         self._check_kernel_sizes(kernel_size=kernel_size, first_kernel_size=first_kernel_size)
         if filters < 1 or filters % self.num_channels:
             raise ValueError(f"`filters` must be a multiple of the {self.num_channels} channels. Received: filters={filters}")
-        if num_layers < 1:
-            raise ValueError(f"`num_layers` must be 1 or more. Received: num_layers={num_layers}")
+        check_whole(num_layers=num_layers)
         policy, channels = self.dtype_policy, self.num_channels
 
         def pointwise(in_filters, out_filters):

@@ -3,6 +3,7 @@ import math
 import keras
 from keras import ops
 
+from tfdgm.arguments import check_whole
 from tfdgm.layers import CausalAttention, Dropout
 from tfdgm.networks.image_network import ImageNetwork
 
@@ -65,9 +66,8 @@ class ImageTransformer(ImageNetwork):
         self.num_heads, self.head_size = num_heads, head_size
         self.feed_forward_size, self.block_length, self.memory_length = feed_forward_size, block_length, memory_length
         self.dropout_rate, self.seed = dropout, seed
-        for name in ("hidden_size", "num_layers", "num_heads", "head_size", "feed_forward_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"`{name}` must be 1 or more. Received: {name}={getattr(self, name)}")
+        check_whole(hidden_size=hidden_size, num_layers=num_layers, num_heads=num_heads, head_size=head_size)
+        check_whole(feed_forward_size=feed_forward_size)
         policy = self.dtype_policy
 
         def dense(in_size, out_size, **given):

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from tfdgm.arguments import checked_sizes
 from tfdgm.layers import Dropout, MaskedDense, is_exporting, update_slice
 from tfdgm.networks.autoregressive_network import AutoregressiveNetwork, reorder
 from tfdgm.networks.made_blocks import MADEBlocks
@@ -60,7 +61,7 @@ class MADE(AutoregressiveNetwork):
         random = np.random.default_rng(seed)
         order = _input_order(input_order, math.prod(event_shape), random)
         super().__init__(event_shape, params_size, order, condition_shape, **kwargs)
-        self.hidden_units = tuple(hidden_units)
+        self.hidden_units = checked_sizes("hidden_units", hidden_units)
         self.activation = keras.activations.get(activation)
         self.input_order, self.hidden_degrees, self.residual, self.seed = input_order, hidden_degrees, residual, seed
         self.output_initializer = keras.initializers.get(output_initializer)

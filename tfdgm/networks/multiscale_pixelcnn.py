@@ -4,6 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from tfdgm.arguments import check_whole
 from tfdgm.layers import Dropout, MaskedConv2D, update_slice
 from tfdgm.networks.autoregressive_network import AutoregressiveNetwork
 from tfdgm.networks.gated_pixelcnn import GatedPixelCNN
@@ -65,8 +66,7 @@ class MultiscalePixelCNN(AutoregressiveNetwork):
         **kwargs,
     ):
         event_shape = tuple(event_shape)
-        if num_scales < 1:
-            raise ValueError(f"`num_scales` must be 1 or more. Received: num_scales={num_scales}")
+        check_whole(num_scales=num_scales)
         factor = 2**num_scales
         if len(event_shape) not in (2, 3) or min(event_shape) < 1 or any(size % factor for size in event_shape[:2]):
             raise ValueError(

@@ -3,6 +3,7 @@ import math
 import keras
 from keras import ops
 
+from tfdgm.arguments import check_whole
 from tfdgm.layers import DiagonalBiLSTM, Dropout, MaskedConv2D, RowLSTM
 from tfdgm.networks.image_network import ImageNetwork
 
@@ -59,8 +60,7 @@ class PixelRNN(ImageNetwork):
         self._check_kernel_sizes(kernel_size=kernel_size, first_kernel_size=first_kernel_size)
         if filters < 1 or filters % self.num_channels:
             raise ValueError(f"`filters` must be a multiple of the {self.num_channels} channels. Received: filters={filters}")
-        if num_layers < 1:
-            raise ValueError(f"`num_layers` must be 1 or more. Received: num_layers={num_layers}")
+        check_whole(num_layers=num_layers)
         given = {"num_channels": self.num_channels, "dtype": self.dtype_policy}
         self.first = MaskedConv2D(self.num_channels, 2 * filters, first_kernel_size, mask_type="A", **given)
         if kind == "row":

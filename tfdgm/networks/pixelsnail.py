@@ -4,6 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from tfdgm.arguments import check_whole
 from tfdgm.layers import CausalAttention, Dropout, MaskedConv2D, take_row, update_slice
 from tfdgm.networks.image_network import ImageNetwork
 
@@ -62,9 +63,7 @@ class PixelSNAIL(ImageNetwork):
         channels = self.num_channels
         if filters < 1 or filters % (2 * channels):
             raise ValueError(f"`filters` must be a multiple of {2 * channels}. Received: filters={filters}")
-        for name in ("num_blocks", "num_layers", "key_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"`{name}` must be 1 or more. Received: {name}={getattr(self, name)}")
+        check_whole(num_blocks=num_blocks, num_layers=num_layers, key_size=key_size)
         common = {"dropout": dropout, "dtype": self.dtype_policy}
         condition_size = None if condition_shape is None else math.prod(self.condition_shape)
         self.first = MaskedConv2D(channels, filters, 3, mask_type="A", num_channels=channels, dtype=self.dtype_policy)

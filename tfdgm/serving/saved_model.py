@@ -116,7 +116,8 @@ def find_saved_model(path):
     versions = sorted((int(p.name), p) for p in path.glob("*") if p.name.isdigit()) if path.is_dir() else []
     if versions:
         return versions[-1][1]
-    what = "holds no saved_model.pb and no numbered version folder" if path.is_dir() else "does not exist"
+    what = "is a file" if path.exists() else "does not exist"
+    what = "holds no saved_model.pb and no numbered version folder" if path.is_dir() else what
     raise ArtifactError(f"Expected the folder of a SavedModel. Received: {path}, which {what}.")
 
 

@@ -15,6 +15,8 @@ def load(name_or_path):
     if name_or_path in entries.names():
         return serving.load(entries.find(name_or_path))
     path = pathlib.Path(name_or_path).expanduser()
+    if not str(name_or_path):
+        raise entries.ZooError("Expected the name of a zoo entry or a folder. Received: ''")
     if not path.exists():
         beside = {str(model.parents[1]) for model in path.parent.glob("*/*/saved_model.pb")}
         known = beside | set(entries.names() if entries.is_name(name_or_path) else [])

@@ -173,6 +173,8 @@ def _checked(sections, where):
 def _check_value(what, key, value):
     if key in _INTEGERS and not (isinstance(value, int) and not isinstance(value, bool) and value >= _INTEGERS[key]):
         raise RecipeError(f"{what} must be an integer of at least {_INTEGERS[key]}. Received: {value!r}")
+    if key == "seed" and value >= 2**31:
+        raise RecipeError(f"{what} must be below 2**31. Received: {value!r}")
     if key in _NUMBERS and (isinstance(value, bool) or not isinstance(value, (int, float))):
         raise RecipeError(f"{what} must be a number. Received: {value!r}")
     if key in ("learning_rate", "clipnorm") and not 0 < value < float("inf"):
