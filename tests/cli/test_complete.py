@@ -48,6 +48,10 @@ class TestComplete:
         completed = tfdgm.load(rows / "pixelcnn").complete(x, np.arange(4)[:, None] + np.zeros(4) < 1, 3)
         np.testing.assert_array_equal(np.round(drawn[:, 2:, ..., 0] * 4).reshape(-1, 4, 4), completed)
 
+    def test_half_of_the_rows_by_default(self, cli, rows, tmp_path):
+        result = cli("complete", rows / "pixelcnn", "--data", rows / "images.npy", "--num=2", "--out", tmp_path / "a.png")
+        assert result.out == f"2 images, 2 of 4 rows kept, 1 completions each: {tmp_path / 'a.png'}\n"
+
     def test_repeats_with_the_seed(self, cli, rows, tmp_path):
         for name, seed in (("a", 3), ("b", 3), ("c", 4)):
             given = ("--data", rows / "images.npy", "--split=train", "--rows=2", f"--seed={seed}")
@@ -86,5 +90,5 @@ class TestUsage:
 
     def test_a_flow(self, fails, rows, tmp_path):
         tfdgm.models.MAF((4, 4), levels=5, num_layers=1, hidden_units=(4,)).export(tmp_path / "maf" / "1")
-        line = fails("complete", tmp_path / "maf", "--rows=1", "--data", rows / "images.npy", "--out", tmp_path / "a.png")
-        assert "`complete` needs an autoregressive model" in line and "Received: MAF" in line
+        line = fails("complete", tmp_path / "maf", "--rows=9", "--data", rows / "images.npy", "--out", tmp_path / "a.png", code=2)
+        assert "Only an autoregressive model" in line and "a MAF." in line

@@ -132,6 +132,16 @@ class TestFigures:
         image = matplotlib.image.imread(tmp_path / "v.png")
         assert image.shape[1] >= 500 and image[..., :3].std() > 0.01
 
+    def test_vectors_have_the_names_of_columns(self, tmp_path, monkeypatch):
+        figures = []
+        monkeypatch.setattr(pictures, "_save", lambda path, figure: figures.append(figure))
+        x = np.random.default_rng(0).normal(size=(50, 2))
+        for names in (None, ["age", "height of the person in metres"]):
+            pictures.vectors(tmp_path / "v.png", x, x, names=names)
+        labels = [[(a.get_xlabel(), a.get_ylabel()) for a in figure.axes] for figure in figures]
+        assert labels[0] == [("x0", ""), ("", ""), ("x0", "x1"), ("x1", "")]
+        assert labels[1] == [("age", ""), ("", ""), ("age", "height of the..."), ("height of the...", "")]
+
     def test_constant_data(self, tmp_path):
         pictures.vectors(tmp_path / "v.png", np.zeros((5, 2)), np.zeros((5, 2)))
         assert (tmp_path / "v.png").stat().st_size > 1000

@@ -30,7 +30,13 @@ class TestReading:
         assert Recipe.read(tmp_path).sections == SECTIONS
 
     def test_the_name_of_a_file_is_not_part_of_its_data_name(self):
-        assert Recipe(changed("data", source="some/where/Rows.csv")).name == "maf_rows"
+        for source, name in (
+            ("some/where/Rows.csv", "rows"),
+            ("parts/a*.csv", "parts"),
+            ("parts/**/*.csv", "parts"),
+            ("*", "files"),
+        ):
+            assert Recipe(changed("data", source=source)).name == f"maf_{name}"
 
     def test_not_toml(self, tmp_path):
         (tmp_path / "a.toml").write_text("[model\n")

@@ -1,6 +1,6 @@
 """Keep the upper rows of images and draw the rest: a picture of before and after.
 
-Usage: tfdgm complete MODEL --out FILE.png [--data SOURCE] [--rows 14] [--num 16] [--samples 1]
+Usage: tfdgm complete MODEL --out FILE.png [--data SOURCE] [--rows N] [--num 16] [--samples 1]
 
 MODEL is an autoregressive model of images: MADE, PixelCNN, GatedPixelCNN, ... --num images, evenly spread over --split, are
 completed from their first --rows rows. The picture shows each image, what is kept of it, and --samples completions, side by
@@ -25,7 +25,9 @@ FLAGS = flags.FlagValues()
 flags.DEFINE_string("out", None, "File to write: .png. Required.", flag_values=FLAGS)
 flags.DEFINE_string("data", None, "Data set's name, file, glob or folder. Default: what MODEL was trained on.", flag_values=FLAGS)
 flags.DEFINE_enum("split", "test", ["train", "valid", "test"], "train, valid or test.", flag_values=FLAGS)
-flags.DEFINE_integer("rows", 14, "How many rows of each image are kept.", lower_bound=0, flag_values=FLAGS)
+flags.DEFINE_integer(
+    "rows", None, "How many rows of each image are kept. Default: half of them.", lower_bound=0, flag_values=FLAGS
+)
 flags.DEFINE_integer("num", 16, "How many images.", lower_bound=1, flag_values=FLAGS)
 flags.DEFINE_integer("samples", 1, "How many completions of each image.", lower_bound=1, flag_values=FLAGS)
 flags.DEFINE_integer("num_candidates", 1, "Of which one is taken, by importance.", lower_bound=1, flag_values=FLAGS)
@@ -49,8 +51,11 @@ def run(arguments):
     model = load_model(name)
     if not pictures.is_image(model.event_shape):
         raise UsageError(f"Events of shape {model.event_shape} are no images.")
-    if FLAGS.rows > model.event_shape[0]:
-        raise UsageError(f"--rows must be at most the height of an image, {model.event_shape[0]}. Received: {FLAGS.rows}")
+    if not hasattr(model.distribution, "complete_from_noise"):
+        raise UsageError(f"Only an autoregressive model of images can be completed. Received: {name}, a {type(model).__name__}.")
+    kept = model.event_shape[0] // 2 if FLAGS.rows is None else FLAGS.rows
+    if kept > model.event_shape[0]:
+        raise UsageError(f"--rows must be at most the height of an image, {model.event_shape[0]}. Received: {kept}")
     splits = load_splits(model, name, FLAGS.data, condition=FLAGS.condition, data_dir=FLAGS.data_dir)
     num_rows = getattr(splits, f"num_{FLAGS.split}")
     if not num_rows:
@@ -60,9 +65,9 @@ def run(arguments):
     x, condition = batch if isinstance(batch, tuple) else (batch, None)
 
     known = np.zeros(model.event_shape, int)
-    known[: FLAGS.rows] = 1
+    known[:kept] = 1
     x, condition = (None if a is None else np.repeat(a, FLAGS.samples, axis=0) for a in (x, condition))
     completed = model.complete(x, known, FLAGS.seed, condition=condition, num_candidates=FLAGS.num_candidates)
     completed = np.reshape(completed, (-1, FLAGS.samples, *model.event_shape))
     pictures.save_image(out, pictures.completions(x[:: FLAGS.samples], known, completed, levels=model.levels))
-    print(f"{len(completed)} images, {FLAGS.rows} of {model.event_shape[0]} rows kept, {FLAGS.samples} completions each: {out}")
+    print(f"{len(completed)} images, {kept} of {model.event_shape[0]} rows kept, {FLAGS.samples} completions each: {out}")

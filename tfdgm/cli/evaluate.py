@@ -42,6 +42,7 @@ def run(arguments):
     result = evaluate(model, reshaped(model, dataset))
     bound = "  (a lower bound: uniform dequantization)" if model.is_bound else ""
     print(f"{type(model).__name__} on {splits.name}, {FLAGS.split}: {result.rows:,} rows")
-    print(f"log-likelihood  {result.log_likelihood:.4f} ± {result.standard_error:.4f} nats{bound}")
+    error = f" ± {result.standard_error:.4f}" if result.rows > 1 else ""
+    print(f"log-likelihood  {result.log_likelihood:.4f}{error} nats{bound}")
     if result.bits_per_dim is not None:
         print(f"bits/dim        {result.bits_per_dim:.4f}")

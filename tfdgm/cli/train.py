@@ -78,7 +78,13 @@ flags.DEFINE_enum(
     "Of the networks; densities stay in float32: training.precision.",
     flag_values=FLAGS,
 )
-flags.DEFINE_float("stop_after", None, "Seconds of training, after which the state is saved as on SIGTERM.", flag_values=FLAGS)
+flags.DEFINE_float(
+    "stop_after",
+    None,
+    "Seconds of training, after which the state is saved as on SIGTERM.",
+    lower_bound=0,
+    flag_values=FLAGS,
+)
 flags.DEFINE_bool("tensorboard", False, "Write logs for TensorBoard to DIR/tensorboard.", flag_values=FLAGS)
 flags.DEFINE_bool("restart", False, "Start over where there is a run already.", flag_values=FLAGS)
 

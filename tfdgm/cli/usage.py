@@ -24,7 +24,7 @@ Environment: TFDGM_DATA_DIR, the folder of data sets; TFDGM_ZOO_DIR, a zoo of yo
 
 
 def command_help(name, doc, flag_values):
-    lines = [inspect.cleandoc(doc), "", "Flags:"]
+    lines = [inspect.cleandoc(doc), *(["", "Flags:"] if len(flag_values) else [])]
     for flag in (flag_values[key] for key in flag_values):
         default = "" if flag.default in (None, [], False) else f" Default: {flag.default}."
         argument = "" if flag.flag_type() == "bool" else f"={flag.flag_type().split()[-1].upper()}"

@@ -49,7 +49,8 @@ def read(source, levels=None, condition=None):
             levels = max(2, int(largest) + 1)
             if levels > 2**31:
                 raise DataError(f"{source}: expected integers below 2**31. Received: {largest}.")
-    what = f"{len(all_paths)} {kind} file{'s' if len(all_paths) > 1 else ''}"
+    kinds = f"{kind} file{'s' if len(all_paths) > 1 else ''}" if kind != "images" else kind if len(all_paths) > 1 else "image"
+    what = f"{len(all_paths)} {kinds}"
     names = _columns(all_paths, condition)
     return Content(os.fspath(source), parts, levels, cache.sha256_of(all_paths), f"Rows of {what}: {source}", names)
 

@@ -20,7 +20,8 @@ def load_npy(path):
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, EOFError, OSError) as e:
-        raise DataError(f"{path} is damaged, or not .npy: {e}") from None
+        why = "it holds no array of numbers" if "pickle" in str(e) else e  # That is what numpy takes all else for.
+        raise DataError(f"{path} is damaged, or not .npy: {why}") from None
     return _rows(array, path)
 
 

@@ -1,5 +1,7 @@
+import contextlib
 import dataclasses
 import functools
+import logging
 import tempfile
 
 import numpy as np
@@ -34,6 +36,19 @@ _MOST_EVENTS = 1 << 16  # of a sum over all events
 _MOST_DIMENSIONS = 128  # of a Jacobian through a loop over dimensions, whose memory grows with their cube
 
 
+@contextlib.contextmanager
+def _without_retracing_warnings():
+    """Checks trace functions of their own, each for one use, which TensorFlow takes for one function traced again and again."""
+    logger = tf.get_logger()
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+@_without_retracing_warnings()
 def verify(model, x=None, *, condition=None, rows=64, seed=0, artifact=True):
     """Measures whether a model is the density it says it is; returns a `Report`, and `print(report)` shows a table.
 

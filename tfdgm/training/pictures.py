@@ -2,6 +2,7 @@
 
 import math
 import pathlib
+import textwrap
 
 import numpy as np
 
@@ -132,10 +133,12 @@ def curves(path, history, *, best_epoch=None, title="", unit="nats"):
     _save(path, figure)
 
 
-def vectors(path, samples, data, *, title="", most=5):
-    """Samples beside data [n, D]: a pair plot of up to `most` dimensions, and histograms of the further ones (up to 20)."""
+def vectors(path, samples, data, *, names=None, title="", most=5):
+    """Samples beside data [n, D]: a pair plot of up to `most` dimensions, and histograms of the further ones (up to 20). `names`
+    are those of the dimensions, x0, x1, ... by default."""
     samples, data = (np.asarray(x, np.float64).reshape(len(x), -1) for x in (samples, data))
     size = data.shape[1]
+    names = [f"x{i}" for i in range(size)] if names is None else [textwrap.shorten(name, 20, placeholder="...") for name in names]
     paired, further = min(size, most), range(most, min(size, 20))
     columns = max(paired, 1)
     rows = paired + math.ceil(len(further) / columns)
@@ -154,13 +157,13 @@ def vectors(path, samples, data, *, title="", most=5):
             else:
                 a.axis("off")
             if row == paired - 1 or row == column:
-                a.set_xlabel(f"x{column}")
+                a.set_xlabel(names[column], fontsize=8)
             if column == 0 and row > 0:
-                a.set_ylabel(f"x{row}")
+                a.set_ylabel(names[row], fontsize=8)
     for k, i in enumerate(further):
         a = axes[paired + k // columns, k % columns]
         _histogram(a, samples[:, i], data[:, i], limits[i])
-        a.set_xlabel(f"x{i}")
+        a.set_xlabel(names[i], fontsize=8)
     for a in axes.flat[paired * columns + len(further) :]:
         a.axis("off")
     for a in axes.flat:

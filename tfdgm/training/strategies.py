@@ -54,7 +54,8 @@ def make_strategy(name="auto"):
         tf.config.experimental_connect_to_cluster(resolver)
         tf.tpu.experimental.initialize_tpu_system(resolver)
     except (ValueError, tf.errors.OpError) as error:
-        raise StrategyError(f"There is no TPU to be had here: {str(error).splitlines()[0]}") from None
+        why = str(error).splitlines()[0].split(" with these attrs")[0]
+        raise StrategyError(f"There is no TPU to be had here: {why}") from None
     return tf.distribute.TPUStrategy(resolver)
 
 

@@ -52,6 +52,7 @@ def text(card):
         *[(f"  {key}", f"{value}") for key, value in model["config"].items() if value is not None],
         ("data", f"{data['name']}: {data['description']}"),
         *[("  columns", textwrap.shorten(", ".join(names), 120, placeholder=" ...")) for names in columns],
+        *[("  condition", ", ".join([names] if isinstance(names, str) else names)) for names in [data.get("condition")] if names],
         ("  split", f"{data['train']:,} train, {data['validation']:,} validation, {data['test']:,} test rows"),
         ("  sha256", data["sha256"]),
         ("training", f"{run['epochs']} epochs, the best is {run['best_epoch']}; {run['hours']:.2f} hours; seed {run['seed']}"),

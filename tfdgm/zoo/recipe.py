@@ -1,6 +1,7 @@
 """Recipes: what a training run is made from, as TOML. Imports no TensorFlow."""
 
 import copy
+import glob
 import json
 import pathlib
 import tomllib
@@ -125,8 +126,11 @@ class Recipe:
 
     @property
     def name(self):
-        """<model>_<data>, as zoo entries are named."""
-        return f"{self.model['class']}_{pathlib.Path(self.data['source']).stem}".lower()
+        """<model>_<data>, as zoo entries are named; of a glob, the folder that it is in."""
+        source = pathlib.Path(self.data["source"])
+        while glob.has_magic(source.name):
+            source = source.parent
+        return f"{self.model['class']}_{source.stem or 'files'}".lower()
 
     def to_toml(self):
         """The recipe as a file's text; verbatim where it was read from one."""

@@ -281,7 +281,7 @@ def _draw_samples(path, model, splits, seed):
     rows = _first_test_rows(splits, 2000)
     count = len(rows[0])
     samples = model.sample(count, seed=seed, condition=rows[1])
-    pictures.vectors(path, samples, rows[0], title=f"{type(model).__name__} on {_data_name(splits)}")
+    pictures.vectors(path, samples, rows[0], names=splits.columns, title=f"{type(model).__name__} on {_data_name(splits)}")
 
 
 def _conditions(splits):
