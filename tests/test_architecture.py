@@ -29,6 +29,7 @@ LEVELS = {
     "layers": 5,
     "data": 5,
     "arguments": 6,
+    "frozen_random": 6,
     "_keras_compat": 6,
 }
 NEUTRAL = ("layers", "networks", "families")

@@ -3,6 +3,7 @@ import tensorflow as tf
 
 from tfdgm.distributions.distribution import Distribution
 from tfdgm.distributions.noise import uniforms
+from tfdgm.frozen_random import FrozenRandom
 
 
 class Dequantized(Distribution):
@@ -28,7 +29,7 @@ class Dequantized(Distribution):
             name=name,
         )
         self.density = density
-        self._hash = np.random.default_rng(0).integers(1, 2**31 - 1, (self.event_size, 2), dtype=np.int32)
+        self._hash = FrozenRandom(0).integers(1, 2**31 - 2, (self.event_size, 2)).astype(np.int32)
 
     def noise(self, x):
         """u for the rows x [n, *event_shape], from a seed that is a hash of the row."""

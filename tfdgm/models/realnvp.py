@@ -1,9 +1,8 @@
 import math
 
-import numpy as np
-
 from tfdgm.arguments import check_whole
 from tfdgm.bijectors import ActNorm, AffineCoupling, Permute
+from tfdgm.frozen_random import FrozenRandom
 from tfdgm.models.density_model import DensityModel
 from tfdgm.models.flows import flow_over
 from tfdgm.networks import DenseNetwork
@@ -46,7 +45,7 @@ class RealNVP(DensityModel):
         if size < 2:
             raise ValueError(f"RealNVP needs events of at least 2 dimensions. Received: event_shape={tuple(event_shape)}")
         check_whole(num_layers=num_layers)
-        random = np.random.default_rng(seed)
+        random = FrozenRandom(seed)
         bijectors = []
         for i in range(num_layers):
             passed = size // 2

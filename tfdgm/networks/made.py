@@ -5,6 +5,7 @@ import numpy as np
 from keras import ops
 
 from tfdgm.arguments import checked_sizes
+from tfdgm.frozen_random import FrozenRandom
 from tfdgm.layers import Dropout, MaskedDense, is_exporting, update_slice
 from tfdgm.networks.autoregressive_network import AutoregressiveNetwork, reorder
 from tfdgm.networks.made_blocks import MADEBlocks
@@ -58,7 +59,7 @@ class MADE(AutoregressiveNetwork):
         seed=0,
         **kwargs,
     ):
-        random = np.random.default_rng(seed)
+        random = FrozenRandom(seed)
         order = _input_order(input_order, math.prod(event_shape), random)
         super().__init__(event_shape, params_size, order, condition_shape, **kwargs)
         self.hidden_units = checked_sizes("hidden_units", hidden_units)
@@ -175,5 +176,5 @@ def _hidden_degrees(kind, units, lowest, highest, random):
     if kind == "sequential":
         return lowest + (np.arange(units) * (highest - lowest + 1)) // units
     if kind == "random":
-        return np.sort(random.integers(lowest, highest, units, endpoint=True))
+        return np.sort(random.integers(lowest, highest, units))
     raise ValueError(f"`hidden_degrees` must be 'sequential' or 'random'. Received: {kind!r}")
