@@ -1,3 +1,5 @@
+import warnings
+
 import keras
 import tensorflow as tf
 from keras import ops
@@ -61,7 +63,11 @@ class StopOnNonFinite(keras.callbacks.Callback):
             "a smaller range usually help."
         )
 
+    def on_train_begin(self, logs=None):
+        self._before = int(self.model.skipped_steps.numpy())
+
     def on_train_end(self, logs=None):
-        skipped = int(self.model.skipped_steps.numpy())
+        skipped = int(self.model.skipped_steps.numpy()) - self._before
         if skipped:
-            print(f"Note: {skipped} training steps had a non-finite gradient and were skipped.")
+            plural = "s" if skipped > 1 else ""
+            warnings.warn(f"{skipped} training step{plural} with a non-finite gradient changed no weight.", stacklevel=2)
