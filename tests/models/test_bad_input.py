@@ -145,6 +145,18 @@ class TestTfData:
         with pytest.raises(ValueError, match="`condition` must be finite"):
             self.run(method, conditional, data)
 
+    def test_generators(self, method, real):
+        class Rows(keras.utils.PyDataset):
+            def __len__(self):
+                return 1
+
+            def __getitem__(self, index):
+                return X
+
+        for rows, name in ((Rows(), "Rows"), ((X for _ in range(2)), "generator")):
+            with pytest.raises(ValueError, match=rf"must be an array or a tf.data. Received: a {name}; .*from_generator"):
+                self.run(method, real, rows)
+
     def test_element_spec(self, method, real, conditional):
         rows = tf.data.Dataset.from_tensor_slices(X)
         with pytest.raises(ValueError, match=r"shape \(None, 3.*Received: \(3,\)"):

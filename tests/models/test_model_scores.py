@@ -37,6 +37,18 @@ class TestScores:
         traced = tf.function(model.log_prob)(tf.constant(case.x[:8], model.distribution.dtype))
         np.testing.assert_allclose(traced, scores, rtol=1e-5)
 
+    @model_cases("made_categorical", "maf_condition")
+    def test_two_traces_serve_all_sizes(self, case, caplog):
+        model = case.make()
+        x = np.resize(case.x, (300, *model.event_shape))
+        condition = None if case.condition is None else case.condition[0]
+        all_scores, all_samples = model.log_prob(x, condition), model.sample(300, seed=1, condition=condition)
+        for n in (7, 20, 40, 70, 130):
+            np.testing.assert_allclose(model.log_prob(x[:n], condition), all_scores[:n], rtol=1e-5)
+            np.testing.assert_allclose(model.sample(n, seed=1, condition=condition), all_samples[:n], rtol=1e-5, atol=1e-6)
+        assert [function.experimental_get_tracing_count() for function in model._functions.values()] == [2, 2, 2]
+        assert "retracing" not in caplog.text
+
     @pytest.mark.usefixtures("eagerly")
     @model_cases("made_real", "maf", "iaf", "realnvp", "gaussian_mixture")
     def test_gradients_in_x_are_finite_far_outside_the_data(self, case, adapted):

@@ -220,7 +220,9 @@ class TestBadInput:
 
     @pytest.mark.parametrize("num_candidates", [0, -1, 1.5])
     def test_number_of_candidates(self, pixelcnn, num_candidates):
-        with pytest.raises(ValueError, match=rf"`num_candidates` must be an integer, 1 or more. Received: num_candidates={num_candidates}"):
+        with pytest.raises(
+            ValueError, match=rf"`num_candidates` must be an integer, 1 or more. Received: num_candidates={num_candidates}"
+        ):
             pixelcnn.complete(X, FIRST, num_candidates=num_candidates)
 
     def test_condition(self):

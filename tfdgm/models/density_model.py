@@ -244,7 +244,8 @@ class DensityModel(keras.Model):
         """A method of the distribution, compiled at its first use."""
         if name not in self._functions:
             method = getattr(self.distribution, name)
-            self._functions[name] = tf.function(method, autograph=False, jit_compile=jit_compile)
+            # From the second size on one trace serves all; XLA still compiles for each.
+            self._functions[name] = tf.function(method, autograph=False, jit_compile=jit_compile, reduce_retracing=True)
         return self._functions[name]
 
     # Training

@@ -1,5 +1,6 @@
 """What users hand in -> checked rows. Each error names what was expected and what came."""
 
+import collections.abc
 import contextlib
 import warnings
 
@@ -124,6 +125,11 @@ def _numeric(x, name):
 
 def training_data(model, x, condition=None, name="x"):
     """Checked data for Keras: a tf.data as it came but for checks inside, or (x, condition) arrays."""
+    if isinstance(x, (keras.utils.PyDataset, collections.abc.Iterator)):
+        raise ValueError(
+            f"`{name}` must be an array or a tf.data. Received: a {type(x).__name__}; tf.data.Dataset.from_generator makes a "
+            "tf.data of it."
+        )
     if not isinstance(x, tf.data.Dataset):
         x = check_x(x, model.event_shape, model.levels, model.compute_dtype, name)
         if x.ndim != 1 + len(model.event_shape):
