@@ -77,6 +77,17 @@ class TestVerify:
             | ({"total mass", "SavedModel: complete"} if flow else set())  # Three dimensions; not autoregressive in x.
         )
 
+    def test_warnings_of_retracing_are_left_out_and_come_again_afterwards(self, monkeypatch, caplog):
+        model = CASES["made_categorical"].make()
+        logger = tf.get_logger()
+        monkeypatch.setattr(verification, "_score_checks", lambda *_: logger.warning("traced again") or ())
+        tfdgm.verify(model, artifact=False)
+        monkeypatch.setattr(verification, "_score_checks", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            tfdgm.verify(model, artifact=False)
+        logger.warning("another")
+        assert "another" in caplog.text and "traced again" not in caplog.text
+
     def test_on_own_samples_and_total_mass(self):
         model = tfdgm.models.MAF((2,), num_layers=2, hidden_units=(8,), levels=4, dtype="float64")
         model.use_xla = False
