@@ -271,8 +271,9 @@ class TestDamage:
     def test_the_graph_that_a_server_reads(self, copy, how):
         data = (copy / "saved_model.pb").read_bytes()
         (copy / "saved_model.pb").write_bytes({"truncated": data[:-100], "emptied": b"", "garbage": b"\xff" * 1000}[how])
-        with pytest.raises(ArtifactError, match=r"damaged: saved_model\.pb cannot be read"):
-            load(copy)
+        for read in (load, CASES["made_categorical"].make().restore):
+            with pytest.raises(ArtifactError, match=r"damaged: saved_model\.pb cannot be read"):
+                read(copy)
 
     @pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"tfdgm": "0.1.0", "class": "x"}', "null"])
     def test_description(self, copy, content):

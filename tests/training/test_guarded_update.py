@@ -73,6 +73,7 @@ class TestNonFiniteGradient:
         with pytest.warns(UserWarning, match="1 training step with a non-finite gradient changed no weight"):
             guarded.fit(spoiled(2), batch_size=16, shuffle=False, verbose=0)
         with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
             guarded.fit(CLEAN, batch_size=16, verbose=0)
         assert not any("non-finite" in str(warning.message) for warning in caught)
 

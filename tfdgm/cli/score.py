@@ -5,7 +5,8 @@ Usage: tfdgm score MODEL INPUT --out scores.csv
 Writes one score a row, in order: log p(x) in nats, as .csv (with a header) or .npy. INPUT is a .csv, .npy, .npz or .parquet
 file, a glob or folder of these, or a data set's name. A low score means an unlikely row. The file appears when all is scored.
 Columns must stand where they stood in training: a file on this machine that has their names at other places is refused.
-A model of p(x|c) takes c from INPUT as in its training (a label, or columns), unless --condition says otherwise.
+A model of p(x|c) takes c from INPUT as in its training (a label, or columns), unless --condition says otherwise. With
+--runner=beam or --server, --condition says c, the same for all rows.
 
 With --runner=beam, an Apache Beam pipeline scores files: here, or on a runner named in --beam_options (Dataflow, Flink, Spark).
 The folder --out receives one or more .csv files for each file of INPUT, and index.csv, which says what is where. Names in

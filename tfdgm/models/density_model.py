@@ -253,7 +253,7 @@ class DensityModel(keras.Model):
     def compile(self, optimizer="adam", **kwargs):
         """Keras's `compile`; the loss is built in."""
         for name in ("loss", "loss_weights", "metrics", "weighted_metrics"):
-            if kwargs.get(name):
+            if kwargs.get(name) is not None:
                 raise ValueError(f"The loss is built in: the mean negative log-likelihood. Leave `{name}` out of compile().")
         # Keras's "auto" leaves XLA out on CPUs, where it halves our step. XLA cannot compile what crosses replicas.
         one_replica = self.distribute_strategy.num_replicas_in_sync == 1

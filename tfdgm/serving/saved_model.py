@@ -128,7 +128,6 @@ def load(path):
     """
     path = find_saved_model(path)
     description = _read_description(path)
-    _check_graph(path)
     if description["class"] is None:
         raise ArtifactError(
             f"{path} was exported by DensityModel.from_distribution, whose distribution is not in the artifact. Build the "
@@ -149,6 +148,7 @@ def restore(model, path):
     """Sets the weights of `model` from the SavedModel at `path`, bit for bit."""
     path = find_saved_model(path)
     description = _read_description(path)
+    _check_graph(path)
     expected = [(list(w.shape), w.dtype) for w in model.weights]
     written = [(w["shape"], w["dtype"]) for w in description["weights"]]
     if expected != written:
