@@ -66,6 +66,35 @@ class TestLogProb:
             np.exp(Bernoulli().log_prob(tf.constant([[0.7]]), tf.constant([1.0]))), [1 / (1 + np.exp(-0.7))]
         )
 
+    @every_discrete
+    def test_minus_infinity_outside_the_levels(self, family):
+        x = tf.constant([-1.0, family.levels, 0.5, -np.inf, 1e30, np.nan, 1.0], tf.float64)
+        log_prob = family.log_prob(params_of(family, (7,)), x).numpy()
+        assert (log_prob[:-1] == -np.inf).all() and np.isfinite(log_prob[-1])
+
+    @pytest.mark.parametrize("dtype", ["float32", "float64"])
+    @pytest.mark.parametrize("infinity", [np.inf, -np.inf])
+    def test_infinite_logits(self, infinity, dtype):
+        def scores(family, params):
+            params = tf.constant(np.repeat([params], family.levels, axis=0), dtype)
+            return family.log_prob(params, tf.range(family.levels, dtype=dtype)).numpy()
+
+        np.testing.assert_array_equal(scores(Bernoulli(), [infinity]), [-np.inf, 0] if infinity > 0 else [0, -np.inf])
+        expected = [-np.inf, 0, -np.inf] if infinity > 0 else [np.log(0.5), -np.inf, np.log(0.5)]
+        np.testing.assert_allclose(scores(Categorical(3), [0, infinity, 0]), expected, rtol=1e-6)
+        np.testing.assert_allclose(scores(Categorical(3), [np.inf, 5, np.inf]), [np.log(0.5), -np.inf, np.log(0.5)], rtol=1e-6)
+        # A mixture whose weight is all on one component, or all but on one.
+        one = [0.3, -0.2]
+        for family in (DiscretizedLogisticMixture, lambda levels, k: MixtureOfNormals(k)):
+            two = [[0, infinity], [one[0], 0.9], [one[1], 0.4]] if infinity < 0 else [[infinity, 0], [one[0], 0.9], [one[1], 0.4]]
+            x = tf.range(3, dtype=dtype)
+            mixed = family(3, 2).log_prob(tf.constant(np.repeat([np.ravel(two)], 3, axis=0), dtype), x)
+            single = family(3, 1).log_prob(tf.constant(np.repeat([[0, *one]], 3, axis=0), dtype), x)
+            np.testing.assert_allclose(mixed, single, rtol=1e-6)
+        u = tf.constant(np.random.default_rng(0).uniform(size=(100, 1)), dtype)
+        drawn = Categorical(3).sample(tf.constant(np.repeat([[0, infinity, 0]], 100, axis=0), dtype), u).numpy()
+        assert set(drawn) == ({1.0} if infinity > 0 else {0.0, 2.0})
+
     @pytest.mark.parametrize("dtype", ["float32", "float64"])
     @every_family
     def test_finite_with_finite_gradients_at_extreme_parameters(self, family, dtype):
@@ -95,9 +124,40 @@ class TestMarginalParams:
             np.testing.assert_allclose(p, (x == level).mean(axis=0), atol=2e-3)  # Never quite 0 or 1.
             assert (p > 0).all()
 
-    @every_real
-    def test_none_for_real_values(self, family):
-        assert family.marginal_params(tf.zeros((3, 2))) is None
+    def test_none_for_a_normal(self):
+        assert Normal().marginal_params(tf.zeros((3, 2))) is None
+
+    @pytest.mark.parametrize("k", [1, 2, 10])
+    def test_components_of_normals_are_at_the_quantiles(self, k):
+        x = np.random.default_rng(0).normal(size=(4000, 2)) * [1, 5] + [0, 30]
+        params = MixtureOfNormals(k).marginal_params(tf.constant(x)).numpy()
+        levels = (np.arange(k) + 0.5) / k
+        np.testing.assert_allclose(params[:, :k], 0)
+        spread = scipy.stats.norm.ppf(levels) * k**-0.2 * 0.1 * x.std(axis=0)[:, None]
+        np.testing.assert_allclose(params[:, k : 2 * k], np.quantile(x, levels, axis=0).T + spread, rtol=1e-6, atol=1e-6)
+        scales = MixtureOfNormals(k).distribution(tf.constant(params)).components_distribution.scale
+        np.testing.assert_allclose(scales, np.repeat(x.std(axis=0)[:, None] * k**-0.2, k, axis=1), rtol=1e-6)
+        # No worse than one normal, already.
+        ours = MixtureOfNormals(k).log_prob(tf.constant(params), tf.constant(x)).numpy().mean(axis=0)
+        assert (ours > scipy.stats.norm.logpdf(x, x.mean(axis=0), x.std(axis=0)).mean(axis=0) - 0.25).all()
+
+    @pytest.mark.parametrize("family", [MixtureOfNormals(5), DiscretizedLogisticMixture(16, 5)], ids=name)
+    def test_components_start_apart(self, family):
+        constant = np.zeros((50, 2))
+        half = np.random.default_rng(0).integers(0, 2, (50, 2)).astype("float64")
+        for params in (family.initial_params(), *(family.marginal_params(tf.constant(x)) for x in (constant, half, half[:1]))):
+            means = np.sort(np.asarray(params).reshape(-1, 3, 5)[:, 1], axis=-1)
+            assert (np.diff(means, axis=-1) > 1e-3).all()
+            assert np.isfinite(params).all()
+
+    def test_logistics_are_at_the_quantiles_of_the_levels(self):
+        x = np.random.default_rng(0).integers(40, 200, (4000, 2))
+        family = DiscretizedLogisticMixture(256, 4)
+        params = tf.cast(family.marginal_params(tf.constant(x, tf.float64)), tf.float64)
+        means = (params[:, 4:8].numpy() + 1) * 127.5
+        np.testing.assert_allclose(means, np.repeat([[60, 100, 140, 180]], 2, axis=0), atol=8)
+        # The entropy of 160 equal levels is a bound on the mean; one wide logistic around the middle reaches -5.55.
+        assert -np.log(160) - 0.25 < family.log_prob(params, tf.constant(x, tf.float64)).numpy().mean() < -np.log(160)
 
 
 class TestSample:

@@ -11,7 +11,7 @@ class Bernoulli(Family):
 
     def log_prob(self, params, x):
         a = params[..., 0]
-        return x * ops.log_sigmoid(a) + (1 - x) * ops.log_sigmoid(-a)
+        return self._on_levels(ops.log_sigmoid(ops.where(x > 0.5, a, -a)), x)
 
     def sample(self, params, uniforms):
         return ops.cast(uniforms[..., 0] < ops.sigmoid(params[..., 0]), params.dtype)

@@ -2,6 +2,7 @@ from keras import ops
 
 from tfdgm.arguments import check_whole
 from tfdgm.families.family import Family
+from tfdgm.families.log_weights import log_weights
 
 
 class Categorical(Family):
@@ -16,12 +17,12 @@ class Categorical(Family):
         self.params_size = self.levels = levels
 
     def log_prob(self, params, x):
-        one_hot = ops.one_hot(ops.cast(x, "int32"), self.levels, dtype=params.dtype)
-        return ops.sum(one_hot * ops.log_softmax(params, axis=-1), axis=-1)
+        is_x = ops.equal(x[..., None], ops.arange(self.levels, dtype=x.dtype))
+        return self._on_levels(ops.sum(ops.where(is_x, log_weights(params), 0), axis=-1), x)
 
     def sample(self, params, uniforms):
         # The inverse of the cumulative distribution; the last edge is left out, so rounding cannot give L.
-        edges = ops.cumsum(ops.softmax(params, axis=-1), axis=-1)[..., :-1]
+        edges = ops.cumsum(ops.exp(log_weights(params)), axis=-1)[..., :-1]
         return ops.sum(ops.cast(uniforms >= edges, params.dtype), axis=-1)
 
     def marginal_params(self, x):

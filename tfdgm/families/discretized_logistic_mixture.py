@@ -1,8 +1,12 @@
+import math
+
 from keras import ops
 
 from tfdgm.arguments import check_whole
 from tfdgm.families.family import Family
-from tfdgm.layers import bounded_log_scale, discretized_logistic_log_prob
+from tfdgm.families.log_weights import log_weights
+from tfdgm.families.quantiles import middles, quantiles_and_width
+from tfdgm.layers import bounded_log_scale, discretized_logistic_log_prob, unbounded_log_scale
 
 
 class DiscretizedLogisticMixture(Family):
@@ -36,17 +40,29 @@ class DiscretizedLogisticMixture(Family):
     def log_prob(self, params, x):
         a, m, log_s = self._split(params)
         log_bin = discretized_logistic_log_prob(x[..., None], m, log_s, self.levels)
-        return ops.logsumexp(ops.log_softmax(a, axis=-1) + log_bin, axis=-1)
+        return self._on_levels(ops.logsumexp(log_weights(a) + log_bin, axis=-1), x)
 
     def sample(self, params, uniforms):
         a, m, log_s = self._split(params)
-        edges = ops.cumsum(ops.softmax(a, axis=-1), axis=-1)[..., :-1]
+        edges = ops.cumsum(ops.exp(log_weights(a)), axis=-1)[..., :-1]
         component = ops.sum(ops.cast(uniforms[..., :1] >= edges, "int32"), axis=-1)
         chosen = ops.one_hot(component, self.num_components, dtype=params.dtype)
         m, log_s = ops.sum(chosen * m, axis=-1), ops.sum(chosen * log_s, axis=-1)
         logit = ops.log(uniforms[..., 1]) - ops.log1p(-uniforms[..., 1])
         y = m + ops.exp(log_s) * logit
         return ops.clip(ops.round((y + 1) * (self.levels - 1) / 2), 0, self.levels - 1)
+
+    def initial_params(self):
+        """Means spread evenly over the levels, scales 1: half of their range."""
+        means = 2 * middles(self.num_components) - 1
+        zeros = ops.zeros_like(means)
+        return ops.concatenate([zeros, means, zeros])
+
+    def marginal_params(self, x):
+        """Means at the quantiles of each position, which differ even where it is constant."""
+        means, width = quantiles_and_width(2 * x / (self.levels - 1) - 1, self.num_components, 1 / (self.levels - 1))
+        raw = unbounded_log_scale(ops.log(width * math.sqrt(3) / math.pi))  # A logistic of this standard deviation.
+        return ops.concatenate([ops.zeros_like(means), means, ops.broadcast_to(raw, means.shape)], axis=-1)
 
     def distribution(self, params):
         from tensorflow_probability import distributions as tfd

@@ -1,3 +1,8 @@
+import math
+
+from keras import ops
+
+
 class Family:
     """A family of distributions over one scalar x, given `params_size` unconstrained parameters.
 
@@ -5,22 +10,31 @@ class Family:
       params_size: parameters of one position.
       uniforms_size: uniform numbers that one draw uses up.
       levels: None for a density over the reals; L for a mass function over the integers 0..L-1.
+      is_reparameterized: whether a draw is differentiable in the parameters, so that gradients of samples are those of their law.
     """
 
     params_size: int
     uniforms_size = 1
     levels = None
+    is_reparameterized = False
 
     def log_prob(self, params, x):
-        """params [..., params_size], x [...] -> [...], nats."""
+        """params [..., params_size], x [...] -> [...], nats; -inf where x is none of the levels."""
         raise NotImplementedError
 
     def sample(self, params, uniforms):
         """params [..., params_size], uniforms [..., uniforms_size] in (0, 1) -> x [...], in the dtype of params."""
         raise NotImplementedError
 
+    def initial_params(self):
+        """Parameters [params_size] that a network's outputs start around without data, or None for zeros.
+
+        Components of a mixture that start equal stay equal wherever no input tells them apart, as in the first position.
+        """
+        return None
+
     def marginal_params(self, x):
-        """params [*event, params_size] of each position's marginal distribution over rows x [n, *event], or None.
+        """params [*event, params_size] that say about each position what rows x [n, *event] do, or None.
 
         Where a network's output biases start.
         """
@@ -29,3 +43,8 @@ class Family:
     def distribution(self, params):
         """The same as a `tfd.Distribution` of batch shape [...]; needs TensorFlow Probability."""
         raise NotImplementedError
+
+    def _on_levels(self, log_prob, x):
+        """`log_prob` [...] where x [...] is one of the levels, else -inf."""
+        is_level = (x >= 0) & (x <= self.levels - 1) & ops.equal(x, ops.floor(x))
+        return ops.where(is_level, log_prob, -math.inf)

@@ -4,7 +4,9 @@ from keras import ops
 
 from tfdgm.arguments import check_whole
 from tfdgm.families.family import Family
-from tfdgm.layers import bounded_log_scale, normal_quantile
+from tfdgm.families.log_weights import log_weights
+from tfdgm.families.quantiles import middles, quantiles_and_width
+from tfdgm.layers import bounded_log_scale, normal_quantile, unbounded_log_scale
 
 
 class MixtureOfNormals(Family):
@@ -31,15 +33,27 @@ class MixtureOfNormals(Family):
         a, m, log_s = self._split(params)
         z = (x[..., None] - m) * ops.exp(-log_s)
         log_n = -0.5 * ops.square(z) - log_s - 0.5 * math.log(2 * math.pi)
-        return ops.logsumexp(ops.log_softmax(a, axis=-1) + log_n, axis=-1)
+        return ops.logsumexp(log_weights(a) + log_n, axis=-1)
 
     def sample(self, params, uniforms):
         a, m, log_s = self._split(params)
-        edges = ops.cumsum(ops.softmax(a, axis=-1), axis=-1)[..., :-1]
+        edges = ops.cumsum(ops.exp(log_weights(a)), axis=-1)[..., :-1]
         component = ops.sum(ops.cast(uniforms[..., :1] >= edges, "int32"), axis=-1)
         chosen = ops.one_hot(component, self.num_components, dtype=params.dtype)
         m, log_s = ops.sum(chosen * m, axis=-1), ops.sum(chosen * log_s, axis=-1)
         return m + ops.exp(log_s) * normal_quantile(uniforms[..., 1])
+
+    def initial_params(self):
+        """Means at the quantiles of the standard normal, scales 1."""
+        means = normal_quantile(middles(self.num_components))
+        zeros = ops.zeros_like(means)
+        return ops.concatenate([zeros, means, zeros])
+
+    def marginal_params(self, x):
+        """Means at the quantiles of each position, which differ even where it is constant."""
+        means, width = quantiles_and_width(x, self.num_components, 0.05)
+        raw = unbounded_log_scale(ops.log(width))
+        return ops.concatenate([ops.zeros_like(means), means, ops.broadcast_to(raw, means.shape)], axis=-1)
 
     def distribution(self, params):
         from tensorflow_probability import distributions as tfd

@@ -10,6 +10,7 @@ class Normal(Family):
     """x real: log p(x) = -((x - m) / s)^2 / 2 - log s - log(2 pi) / 2, params = [m, r], log s = bounded_log_scale(r)."""
 
     params_size = 2
+    is_reparameterized = True
 
     def log_prob(self, params, x):
         m, log_s = params[..., 0], bounded_log_scale(params[..., 1])

@@ -1,6 +1,6 @@
 """Keras 3 layers and functions that autoregressive models share. Backend-neutral: `keras` and `keras.ops` only."""
 
-from tfdgm.layers.activations import bounded_log_scale, normal_quantile
+from tfdgm.layers.activations import bounded_log_scale, normal_quantile, unbounded_log_scale
 from tfdgm.layers.causal_attention import CausalAttention
 from tfdgm.layers.diagonal_bilstm import DiagonalBiLSTM
 from tfdgm.layers.discretized_logistic import discretized_logistic_log_prob
@@ -15,6 +15,7 @@ from tfdgm.layers.row_lstm import RowLSTM
 from tfdgm.layers.scan import scan
 from tfdgm.layers.shifted_conv2d_transpose import ShiftedConv2DTranspose
 from tfdgm.layers.slices import take_row, take_rows, take_slice, update_slice
+from tfdgm.layers.standardize import Standardize
 from tfdgm.layers.vertical_conv2d import VerticalConv2D
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "MaskedDense",
     "RowLSTM",
     "ShiftedConv2DTranspose",
+    "Standardize",
     "VerticalConv2D",
     "bounded_log_scale",
     "discretized_logistic_log_prob",
@@ -39,5 +41,6 @@ __all__ = [
     "take_row",
     "take_rows",
     "take_slice",
+    "unbounded_log_scale",
     "update_slice",
 ]

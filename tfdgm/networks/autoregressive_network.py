@@ -49,7 +49,14 @@ class AutoregressiveNetwork(keras.layers.Layer):
         raise NotImplementedError
 
     def start_at(self, params):
-        """Sets the output biases so that training starts from params [*event_shape, params_size]; a network may leave it out."""
+        """Sets the output biases so that training starts from params [*event_shape, params_size]; from their mean where
+        positions share a bias."""
+        for bias in self.output_biases():
+            bias.assign(ops.mean(ops.reshape(params, (-1, *bias.shape)), axis=0))
+
+    def output_biases(self):
+        """What `start_at` sets: vectors of params_size, or of as many for each of a pixel's colours. A network may have none."""
+        return []
 
     def generate(self, emit, inputs, condition=None, *, return_params=False):
         """The one loop that produces x, position after position.

@@ -38,6 +38,13 @@ class ColourCoupling:
             pixel = self.see(c, x[..., c], pixel)
         return ops.stack(params, axis=-2)
 
+    def features_of(self, params):
+        """Features [size] of independent colours: the means and log-scales of params [C, 3 K], and the mean of their logits."""
+        k, colours = self.num_components, self.num_channels
+        q = ops.zeros((self.size - k * (1 + 2 * colours),), params.dtype)
+        logits, means, scales = ops.mean(params[:, :k], axis=0), params[:, k : 2 * k], params[:, 2 * k :]
+        return ops.concatenate([logits, ops.reshape(means, (-1,)), ops.reshape(scales, (-1,)), q])
+
     def start(self, features):
         """The state before the first colour."""
         k, channels = self.num_components, self.num_channels

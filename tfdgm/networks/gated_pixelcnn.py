@@ -164,6 +164,9 @@ class GatedPixelCNN(ImageNetwork):
         layers = zip(self.horizontal, self.out, strict=True)
         return [*(convolution for layer in layers for convolution in layer), *self.head]
 
+    def output_biases(self):
+        return [self.head[-1].bias]
+
     def get_config(self):
         return {
             **super().get_config(),

@@ -166,6 +166,9 @@ class ImageTransformer(ImageNetwork):
             h = _normalized(h + _dense(ops.relu(_dense(h, *widen)), *narrow), *second_norm)
         return _dense(h, head, head_bias), (x_before, caches)
 
+    def output_biases(self):
+        return [self.head.bias]
+
     def get_config(self):
         return {
             **super().get_config(),

@@ -183,6 +183,9 @@ class MultiscalePixelCNN(AutoregressiveNetwork):
         """[n, *event_shape, ...] -> [n, height, width, channels, ...]."""
         return ops.reshape(u, (-1, *self._positions.shape[1:], *u.shape[1 + len(self.event_shape) :]))
 
+    def output_biases(self):
+        return [*self.base.output_biases(), *(group.last[-1].bias for group in self.groups)]
+
     def get_config(self):
         return {
             **super().get_config(),

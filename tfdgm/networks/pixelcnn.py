@@ -136,6 +136,9 @@ class PixelCNN(ImageNetwork):
         blocks = zip(self.narrow, self.spatial, self.widen, strict=True)
         return [self.first, *(layer for block in blocks for layer in block), *self.head]
 
+    def output_biases(self):
+        return [self.head[-1].bias]
+
     def get_config(self):
         return {
             **super().get_config(),

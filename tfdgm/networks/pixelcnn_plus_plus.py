@@ -289,6 +289,10 @@ class PixelCNNPlusPlus(ImageNetwork):
         pixel = pixel if self.coupling is None else self.coupling.start(pixel)
         return {**row, "ul": rows, "from_coarser": from_coarser, "pixel": pixel}
 
+    def start_at(self, params):
+        of_colours = ops.mean(ops.reshape(params, (-1, self.num_channels, self.params_size)), axis=0)
+        self.head.bias.assign(of_colours[0] if self.coupling is None else self.coupling.features_of(of_colours))
+
     def get_config(self):
         return {
             **super().get_config(),

@@ -150,6 +150,9 @@ class PixelRNN(ImageNetwork):
         blocks = zip(self.lstm, self.widen, strict=True)
         return [self.first, *(layer for block in blocks for layer in block), *self.head]
 
+    def output_biases(self):
+        return [self.head[-1].bias]
+
     def get_config(self):
         return {
             **super().get_config(),

@@ -115,6 +115,9 @@ class PixelSNAIL(ImageNetwork):
         params, row[-1] = self.last.step(column, channel, ops.elu(h), weights[-1], above[-1], row[-1])
         return params, row
 
+    def output_biases(self):
+        return [self.last.bias]
+
     def get_config(self):
         return {
             **super().get_config(),
