@@ -42,6 +42,7 @@ METHODS = {
     "fit": lambda model, x, **c: model.fit(x, verbose=0, **c),
     "evaluate": lambda model, x, **c: model.evaluate(x, verbose=0, **c),
     "adapt": lambda model, x, **c: model.adapt(x, **c),
+    "predict": lambda model, x, **c: model.predict(x, verbose=0, **c),
 }
 every_method = pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
 

@@ -246,8 +246,8 @@ MALFORMED = {
     "unknown dtype": ({}, {"x": tensor(X, dtype=99)}),
     "NaN in one row": ({}, {"x": tensor(np.array([[1, 2, 3], [0, np.nan, 0]], np.float32))}),
     "infinity": ({}, {"x": tensor(np.array([[0, np.inf, 0]], np.float32))}),
-    "a level too high": ({"name": "levels"}, {"x": tensor(np.array([[0, 4, 0]], np.int32))}),
-    "a negative level": ({"name": "levels"}, {"x": tensor(np.array([[0, -1, 0]], np.int32))}),
+    "a level too high": ({"name": "levels", "signature_name": "encode"}, {"x": tensor(np.array([[0, 4, 0]], np.int32))}),
+    "a negative level": ({"name": "levels", "signature_name": "encode"}, {"x": tensor(np.array([[0, -1, 0]], np.int32))}),
     "NaN in the condition": (
         {"name": "binary"},
         {"x": tensor(np.zeros((1, 2, 2), np.int32)), "condition": tensor(np.full((1, 2), np.nan, np.float32))},

@@ -2,43 +2,58 @@ import tensorflow as tf
 
 from tfdgm.distributions.distribution import Distribution
 from tfdgm.distributions.noise import uniforms
+from tfdgm.layers import Standardize
 
 
 class Autoregressive(Distribution):
     """log p(x) = sum_t log p(x_t | x_<t), where the network gives each position's parameters and the family their meaning.
 
-    Scoring is one call of the network; sampling is its `generate`, at about the same arithmetic.
+    Scoring is one call of the network; sampling is its `generate`, at about the same arithmetic. Conditions reach the network
+    standardised, once `adapt` has seen some.
 
     Args:
       network: an `AutoregressiveNetwork` with the family's params_size.
       family: a `Family`.
+      condition_scaling: a `layers.Standardize` of conditions; a new one by default.
     """
 
-    def __init__(self, network, family, *, name="autoregressive"):
+    def __init__(self, network, family, *, condition_scaling=None, name="autoregressive"):
         if network.params_size != family.params_size:
             raise ValueError(
                 f"`network` must give the family's {family.params_size} parameters a position. "
                 f"Received: network.params_size={network.params_size}"
             )
         self.network, self.family = network, family
+        if condition_scaling is None and network.condition_shape is not None:
+            condition_scaling = Standardize(network.condition_shape, dtype=network.variable_dtype)
         super().__init__(
             network.event_shape,
             dtype=tf.int32 if family.levels else tf.as_dtype(network.compute_dtype),
             condition_shape=network.condition_shape,
             levels=family.levels,
+            is_reparameterized=family.is_reparameterized,
+            condition_scaling=condition_scaling,
             name=name,
         )
 
-    def log_prob_of_rows(self, x, condition=None, noise=None):
-        return tf.reduce_sum(tf.reshape(self.log_prob_of_positions(x, condition), (-1, self.event_size)), axis=-1)
+    @classmethod
+    def of_new(cls, network, family):
+        """The distribution of a network that is not trained: its outputs start at the family's `initial_params`."""
+        params = family.initial_params()
+        if params is not None:
+            network.start_at(tf.broadcast_to(tf.cast(params, network.variable_dtype), (*network.event_shape, family.params_size)))
+        return cls(network, family)
 
     def log_prob_of_positions(self, x, condition=None):
         """x [n, *event_shape] -> log p(x_t | x_<t) of every position t, [n, *event_shape], nats."""
         x = tf.cast(x, self.network.compute_dtype)
-        params = tf.cast(self.network(self._network_input(x), condition=condition), x.dtype)
+        params = tf.cast(self.network(self._network_input(x), condition=self.standardized(condition)), x.dtype)
         return self.family.log_prob(params, x)
 
-    def adapt(self, x, condition=None):
+    def _log_prob_of_rows(self, x, condition, noise):
+        return tf.reduce_sum(tf.reshape(self.log_prob_of_positions(x, condition), (-1, self.event_size)), axis=-1)
+
+    def _adapt(self, x, condition):
         params = self.family.marginal_params(tf.cast(x, self.network.compute_dtype))
         if params is not None:
             self.network.start_at(params)
@@ -47,11 +62,11 @@ class Autoregressive(Distribution):
         shape = (*self._static_event_shape, self.family.uniforms_size)
         return uniforms(seeds, shape, tf.as_dtype(self.network.compute_dtype))
 
-    def from_noise(self, noise, condition=None):
+    def _from_noise(self, noise, condition):
         def emit(position, params, uniforms_at):
             return self._network_input(self.family.sample(params, uniforms_at))
 
-        return self._to_event(self.network.generate(emit, noise, condition))
+        return self._to_event(self.network.generate(emit, noise, self.standardized(condition)))
 
     def complete_from_noise(self, noise, x, known, condition=None):
         """As `from_noise`, but positions where `known` [n, *event_shape] is not 0 keep x. Exact draws from p(unknown | known)
@@ -63,7 +78,7 @@ class Autoregressive(Distribution):
 
         x = self._network_input(tf.cast(x, self.network.compute_dtype))
         given = {"noise": noise, "x": x, "known": tf.not_equal(known, tf.zeros_like(known))}
-        return self._to_event(self.network.generate(emit, given, condition))
+        return self._to_event(self.network.generate(emit, given, self.standardized(condition)))
 
     def _to_event(self, x):
         x = self._network_output(x)

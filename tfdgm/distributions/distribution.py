@@ -1,36 +1,58 @@
 import math
 
+import numpy as np
 import tensorflow as tf
 from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
 from tensorflow_probability import random as tfp_random
 
+from tfdgm.distributions.noise import derived_seeds
+from tfdgm.frozen_random import FrozenRandom
+
 
 class Distribution(tfd.Distribution):
     """A `tfd.Distribution` over events of one shape, evaluated on rows; works wherever TFP takes a distribution.
 
-    `log_prob(x, condition=None)`: x [*batch, *event_shape] -> [*batch], nats. `sample(n, seed, condition=None)`.
+    `log_prob(x, condition=None, num_samples=1)`: x [*batch, *event_shape] -> [*batch], nats; -infinity outside the support, and
+    where the numbers of the dtype end. `sample(n, seed, condition=None)`. A condition that it does not take is an error.
 
-    A subclass writes three hooks on one batch axis. Noise is drawn apart from its use: drawn outside XLA and used inside, it
-    is the same noise everywhere, stock TFP samplers included.
+    A subclass writes hooks on one batch axis: `_log_prob_of_rows`, `draw_noise` and `_from_noise`, and where it applies `_adapt`
+    and `scoring_noise`. Noise is drawn apart from its use: drawn outside XLA and used inside, it is the same noise everywhere,
+    stock TFP samplers included.
 
     Args:
       event_shape: shape of one event.
       dtype: of samples.
       condition_shape: shape of one condition c in p(x|c), or None.
       levels: None for a density; L for integers 0..L-1.
+      is_reparameterized: whether a sample is differentiable in the parameters, so that gradients of expectations go through it.
+      condition_scaling: a `layers.Standardize` for `standardized`, by which a network gets conditions; or None.
     """
 
-    #: Whether log_prob is a lower bound.
-    is_bound = False
+    #: What log_prob is: "exact"; "lower bound", on log p(x); "estimate", one random draw whose mean is a lower bound.
+    kind = "exact"
 
-    def __init__(self, event_shape, *, dtype, condition_shape=None, levels=None, name=None):
+    def __init__(
+        self,
+        event_shape,
+        *,
+        dtype,
+        condition_shape=None,
+        levels=None,
+        is_reparameterized=True,
+        condition_scaling=None,
+        name=None,
+    ):
         self.condition_shape = None if condition_shape is None else tuple(condition_shape)
         self.levels = levels
+        self.condition_scaling = condition_scaling
         self._static_event_shape = tuple(event_shape)
+        if self.is_bound and self.kind == "exact":
+            self.kind = "lower bound"  # Of a subclass that says is_bound = True.
+        reparameterized = is_reparameterized and not levels
         super().__init__(
             dtype=dtype,
-            reparameterization_type=tfd.NOT_REPARAMETERIZED if levels else tfd.FULLY_REPARAMETERIZED,
+            reparameterization_type=tfd.FULLY_REPARAMETERIZED if reparameterized else tfd.NOT_REPARAMETERIZED,
             validate_args=False,
             allow_nan_stats=True,
             name=name or type(self).__name__,
@@ -40,25 +62,116 @@ class Distribution(tfd.Distribution):
         """seeds int32 [n, 2] -> the noise of n samples; row i depends on seeds[i] alone."""
         raise NotImplementedError
 
-    def from_noise(self, noise, condition=None):
+    def scoring_noise(self, seeds):
+        """seeds int32 [n, 2] -> the noise that the scores of n rows need; of the kind "estimate" alone."""
+        raise NotImplementedError(f"{self.name} is {self.kind}: its scores need no noise.")
+
+    def _from_noise(self, noise, condition):
         """The noise of n samples -> x [n, *event_shape]; deterministic."""
         raise NotImplementedError
 
-    def log_prob_of_rows(self, x, condition=None, noise=None):
-        """x [n, *event_shape] -> log p(x) [n], nats. `noise` is the dequantization noise of a bound;
-        without it, a fixed function of x."""
+    def _log_prob_of_rows(self, x, condition, noise):
+        """x [n, *event_shape], of the support -> log p(x) [n], nats. `noise` is that of `scoring_noise`, or None."""
         raise NotImplementedError
 
-    def adapt(self, x, condition=None):
+    def _adapt(self, x, condition):
         """Sets what depends on data from rows x [n, *event_shape]; nothing by default."""
 
-    def _log_prob(self, x, condition=None):
+    # TFP would make integers of an array of fractions, without a word.
+    def log_prob(self, value, name="log_prob", **kwargs):
+        """value [*batch, *event_shape] -> log p(value) [*batch], nats."""
+        return super().log_prob(self._unrounded(value), name=name, **kwargs)
+
+    def prob(self, value, name="prob", **kwargs):
+        """exp(log_prob)."""
+        return super().prob(self._unrounded(value), name=name, **kwargs)
+
+    def unnormalized_log_prob(self, value, name="unnormalized_log_prob", **kwargs):
+        """log_prob."""
+        return super().unnormalized_log_prob(self._unrounded(value), name=name, **kwargs)
+
+    def _unrounded(self, value):
+        return tf.convert_to_tensor(value) if self.levels else value
+
+    def log_prob_of_rows(self, x, condition=None, noise=None):
+        """x [n, *event_shape], condition [n, *condition_shape] -> log p(x) [n], nats; -infinity outside the support.
+
+        `noise` is that of `scoring_noise`; by default of an estimate it is a fixed function of the row, so that scores repeat and
+        do not depend on the batch.
+        """
+        self._check_condition(condition)
+        x, is_event = self._events(tf.convert_to_tensor(x))
+        if noise is None and self.kind == "estimate":
+            noise = self.scoring_noise(self.seeds_of(x))
+        log_prob = self._log_prob_of_rows(x, condition, noise)
+        outside = tf.cast(-math.inf, log_prob.dtype)
+        # Where float32 ends, infinities meet and give NaN.
+        return tf.where(is_event & ~tf.math.is_nan(log_prob), log_prob, outside)
+
+    def log_prob_of_seeds(self, x, seeds, condition=None):
+        """As `log_prob_of_rows`, with the scoring noise of seeds int32 [n, 2]."""
+        return self.log_prob_of_rows(x, condition, self.scoring_noise(seeds))
+
+    def from_noise(self, noise, condition=None):
+        """The noise of n samples, condition [n, *condition_shape] -> x [n, *event_shape]; deterministic."""
+        self._check_condition(condition)
+        return self._from_noise(noise, condition)
+
+    def adapt(self, x, condition=None):
+        """Sets what depends on data from rows x [n, *event_shape], and the scaling of conditions from theirs."""
+        self._check_condition(condition)
+        if condition is not None and self.condition_scaling is not None:
+            self.condition_scaling.adapt(condition)
+        self._adapt(x, condition)
+
+    def standardized(self, condition):
+        """A condition [n, *condition_shape] by the means and standard deviations that `adapt` saw; None where there is none."""
+        self._check_condition(condition)
+        return condition if condition is None or self.condition_scaling is None else self.condition_scaling(condition)
+
+    def _check_condition(self, condition):
+        if (condition is None) != (self.condition_shape is None):
+            wanted = "takes no `condition`" if condition is not None else "needs a `condition`"
+            received = "None" if condition is None else "one"
+            raise ValueError(f"{self.name} {wanted} (condition_shape={self.condition_shape}). Received: {received}")
+
+    def seeds_of(self, x):
+        """A hash of each of the rows x [n, *event_shape], int32 [n, 2]."""
+        if self._hash is None:
+            self._hash = FrozenRandom(0).integers(1, 2**31 - 2, (self.event_size, 2)).astype(np.int32)
+        words = tf.cast(x, tf.int32) if self.levels else tf.bitcast(tf.cast(x, tf.float32), tf.int32)
+        # The products wrap around, on every device alike.
+        return tf.reduce_sum((tf.reshape(words, (-1, self.event_size, 1)) + 1) * self._hash, axis=1)
+
+    _hash = None
+
+    def _events(self, x):
+        """x [n, *event_shape] -> (x, brought into the support; whether it was there, bool [n])."""
+        if not self.levels:
+            return x, tf.ones(tf.shape(x)[:1], tf.bool)
+        x = tf.cast(x, tf.int64) if x.dtype.is_integer or x.dtype.is_bool else x
+        top = tf.cast(self.levels - 1, x.dtype)
+        is_level = (x >= 0) & (x <= top)
+        is_level = is_level & tf.equal(x, tf.floor(x)) if x.dtype.is_floating else is_level
+        is_event = tf.reduce_all(tf.reshape(is_level, (-1, self.event_size)), axis=-1)
+        return tf.cast(tf.where(is_level, x, tf.zeros_like(x)), self.dtype), is_event
+
+    def _log_prob(self, x, condition=None, num_samples=1):
         event_ndims = len(self._static_event_shape)
         x = tf.convert_to_tensor(x)
         batch = tf.shape(x)[: tf.rank(x) - event_ndims]
         rows = tf.reshape(x, (-1, *self._static_event_shape))
-        log_prob = self.log_prob_of_rows(rows, self._condition_rows(condition, batch))
-        return tf.reshape(log_prob, batch)
+        condition = self._condition_rows(condition, batch)
+        if num_samples == 1 or self.kind != "estimate":
+            return tf.reshape(self.log_prob_of_rows(rows, condition), batch)
+        seeds = self.seeds_of_draws(rows, num_samples)
+        draws = [self.log_prob_of_seeds(rows, seeds[:, k], condition) for k in range(num_samples)]
+        return tf.reshape(tf.reduce_logsumexp(draws, axis=0) - math.log(num_samples), batch)
+
+    def seeds_of_draws(self, x, num_samples):
+        """Seeds of several draws of the scoring noise of rows x [n, *event_shape], int32 [n, num_samples, 2]; the first is the
+        one that `log_prob_of_rows` takes."""
+        return derived_seeds(self.seeds_of(self._events(x)[0]), num_samples)
 
     def _sample_n(self, n, seed=None, condition=None):
         n = tf.convert_to_tensor(n, tf.int32)
@@ -67,12 +180,16 @@ class Distribution(tfd.Distribution):
         return self.from_noise(self.draw_noise(tf.reshape(seeds, (-1, 2))), condition)
 
     def _condition_rows(self, condition, batch):
-        if self.condition_shape is None:
-            return None
-        if condition is None:
-            raise ValueError(f"{self.name} needs a `condition` of shape [..., *{self.condition_shape}]. Received: None")
+        """A condition, broadcast to [*batch, *condition_shape], as rows. `_check_condition` tells what is wrong."""
+        if condition is None or self.condition_shape is None:
+            return condition
         condition = tf.broadcast_to(condition, tf.concat([batch, self.condition_shape], axis=0))
         return tf.reshape(condition, (-1, *self.condition_shape))
+
+    @property
+    def is_bound(self):
+        """Whether log_prob is no more than a lower bound, or an estimate of one."""
+        return self.kind != "exact"
 
     @property
     def event_size(self):

@@ -1,9 +1,11 @@
 import tensorflow as tf
+from tensorflow_probability import distributions as tfd
 
 from tfdgm.bijectors import Bijector, forward_and_log_det, inverse_and_log_det
 from tfdgm.distributions.distribution import Distribution
 from tfdgm.distributions.standard_normal import StandardNormal
 from tfdgm.distributions.wrapped import Wrapped
+from tfdgm.layers import Standardize
 
 
 class Flow(Distribution):
@@ -11,44 +13,74 @@ class Flow(Distribution):
 
     Rezende & Mohamed 2015, arXiv:1505.05770, eq. 5.
 
+    The bijector gets conditions standardised, once `adapt` has seen some; a base that takes them, as they come.
+
     Args:
       bijector: f; ours or a stock TFP one. One over vectors sees the event flattened.
       event_shape: shape of x.
       base: a `tfd.Distribution` of z with this event shape; the standard normal by default.
       condition_shape: shape of the condition, or None.
+      condition_scaling: a `layers.Standardize` of conditions; a new one by default.
     """
 
-    def __init__(self, bijector, event_shape, *, base=None, condition_shape=None, dtype=tf.float32, name="flow"):
-        super().__init__(event_shape, dtype=dtype, condition_shape=condition_shape, name=name)
+    def __init__(
+        self,
+        bijector,
+        event_shape,
+        *,
+        base=None,
+        condition_shape=None,
+        condition_scaling=None,
+        dtype=tf.float32,
+        name="flow",
+    ):
         base = StandardNormal(event_shape, dtype=dtype) if base is None else base
         self.bijector, self.base = bijector, base if isinstance(base, Distribution) else Wrapped(base)
+        self.kind = self.base.kind
+        if condition_scaling is None and getattr(bijector, "condition_shape", None) is not None:
+            condition_scaling = Standardize(bijector.condition_shape, dtype=tf.as_dtype(dtype).name)
+        super().__init__(
+            event_shape,
+            dtype=dtype,
+            condition_shape=condition_shape,
+            is_reparameterized=self.base.reparameterization_type == tfd.FULLY_REPARAMETERIZED,
+            condition_scaling=condition_scaling,
+            name=name,
+        )
         # A stock bijector says 0 where it works elementwise: its log-det is then summed over the vector.
         self.event_ndims = max(1, bijector.inverse_min_event_ndims)
         self._inner_shape = (self.event_size,) if self.event_ndims == 1 else tuple(event_shape)
 
-    def log_prob_of_rows(self, x, condition=None, noise=None):
+    def _log_prob_of_rows(self, x, condition, noise):
         z, log_det = self.to_base(x, condition)
-        return self.base.log_prob_of_rows(z, condition) + log_det
+        return self.base.log_prob_of_rows(z, self._of_base(condition), noise) + log_det
+
+    def scoring_noise(self, seeds):
+        return self.base.scoring_noise(seeds)
 
     def to_base(self, x, condition=None):
         """x [n, *event_shape] -> (z [n, *event_shape], log |det dz/dx| [n])."""
         x = tf.reshape(x, (-1, *self._inner_shape))
-        z, log_det = inverse_and_log_det(self.bijector, x, condition, self.event_ndims)
+        z, log_det = inverse_and_log_det(self.bijector, x, self.standardized(condition), self.event_ndims)
         return tf.reshape(z, (-1, *self._static_event_shape)), log_det
 
     def from_base(self, z, condition=None):
         """z [n, *event_shape] -> x [n, *event_shape]."""
         z = tf.reshape(z, (-1, *self._inner_shape))
-        x, _ = forward_and_log_det(self.bijector, z, condition, self.event_ndims)
+        x, _ = forward_and_log_det(self.bijector, z, self.standardized(condition), self.event_ndims)
         return tf.reshape(x, (-1, *self._static_event_shape))
 
     def draw_noise(self, seeds):
         return self.base.draw_noise(seeds)
 
-    def from_noise(self, noise, condition=None):
-        return self.from_base(self.base.from_noise(noise, condition), condition)
+    def _from_noise(self, noise, condition):
+        return self.from_base(self.base.from_noise(noise, self._of_base(condition)), condition)
 
-    def adapt(self, x, condition=None):
+    def _adapt(self, x, condition):
         if isinstance(self.bijector, Bijector):
-            self.bijector.adapt(tf.reshape(x, (-1, *self._inner_shape)), condition)
-        self.base.adapt(self.to_base(x, condition)[0], condition)
+            self.bijector.adapt(tf.reshape(x, (-1, *self._inner_shape)), self.standardized(condition))
+        self.base.adapt(self.to_base(x, condition)[0], self._of_base(condition))
+
+    def _of_base(self, condition):
+        """The condition as it came, where the base takes one."""
+        return None if self.base.condition_shape is None else condition

@@ -60,3 +60,22 @@ def uniforms(seeds, shape, dtype):
 def normals(seeds, shape, dtype):
     """seeds int32 [n, 2] -> standard normal numbers [n, *shape], by the normal quantile of `uniforms`."""
     return tf.cast(tf.math.ndtri(uniforms(seeds, shape, dtype)), dtype)
+
+
+def derived_seeds(seeds, count):
+    """seeds int32 [n, 2] -> [n, count, 2], each row's own seed first, so that a count of 1 changes nothing."""
+    return tf.concat([seeds[:, None], further_seeds(seeds, tf.range(1, count)[None])], axis=1)
+
+
+def further_seeds(seeds, numbers):
+    """The seeds with these numbers that descend from each of seeds [n, 2]: numbers int32 [1, k] -> [n, k, 2]."""
+    key = [tf.bitcast(seeds[:, i : i + 1], tf.uint32) for i in range(2)]
+    zero = tf.zeros_like(tf.bitcast(numbers, tf.uint32))
+    # The second word of the counter is 0 where noise is drawn.
+    words = philox([tf.bitcast(numbers, tf.uint32), zero + tf.constant(1, tf.uint32), zero, zero], key)
+    return tf.stack([tf.bitcast(word, tf.int32) for word in words[:2]], axis=-1)
+
+
+def seeds_of_places(first_row, n, stream):
+    """Seeds of the rows `first_row`, `first_row` + 1, ... of a data set, int32 [n, 2]; another for every place and stream."""
+    return tf.stack([tf.fill((n,), tf.cast(stream, tf.int32)), tf.range(n) + first_row], axis=1)

@@ -16,12 +16,12 @@ class StandardNormal(Distribution):
     def __init__(self, event_shape, *, dtype=tf.float32, name="standard_normal"):
         super().__init__(event_shape, dtype=dtype, name=name)
 
-    def log_prob_of_rows(self, x, condition=None, noise=None):
+    def _log_prob_of_rows(self, x, condition, noise):
         x = tf.reshape(x, (-1, self.event_size))
         return -0.5 * tf.reduce_sum(tf.square(x), axis=-1) - 0.5 * self.event_size * math.log(2 * math.pi)
 
     def draw_noise(self, seeds):
         return normals(seeds, self._static_event_shape, self.dtype)
 
-    def from_noise(self, noise, condition=None):
+    def _from_noise(self, noise, condition):
         return noise

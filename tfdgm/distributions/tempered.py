@@ -27,7 +27,8 @@ def tempered(distribution, temperature):
         raise ValueError(f"`temperature` must be a positive number. Received: {temperature}")
     name = f"{distribution.name}_at_temperature_{temperature:g}"
     if isinstance(distribution, Autoregressive) and isinstance(distribution.family, (Bernoulli, Categorical)):
-        return Autoregressive(distribution.network, _TemperedFamily(distribution.family, temperature), name=name)
+        family = _TemperedFamily(distribution.family, temperature)
+        return Autoregressive(distribution.network, family, condition_scaling=distribution.condition_scaling, name=name)
     if isinstance(distribution, Dequantized):
         return Dequantized(tempered(distribution.density, temperature), distribution.levels, name=name)
     if isinstance(distribution, Flow):
@@ -36,8 +37,8 @@ def tempered(distribution, temperature):
             base = _ScaledNormal(event_shape, temperature, distribution.base.dtype)
         else:
             base = tempered(distribution.base, temperature)
-        shape = distribution.condition_shape
-        return Flow(distribution.bijector, event_shape, base=base, condition_shape=shape, dtype=distribution.dtype, name=name)
+        conditions = {"condition_shape": distribution.condition_shape, "condition_scaling": distribution.condition_scaling}
+        return Flow(distribution.bijector, event_shape, base=base, **conditions, dtype=distribution.dtype, name=name)
     raise ValueError(
         "A temperature needs an autoregressive model of integers (Bernoulli, Categorical) or a flow over the standard normal. "
         f"Received: {type(distribution).__name__}"
@@ -69,8 +70,8 @@ class _ScaledNormal(StandardNormal):
         super().__init__(event_shape, dtype=dtype)
         self._temperature = temperature
 
-    def log_prob_of_rows(self, x, condition=None, noise=None):
-        return super().log_prob_of_rows(x / self._temperature) - self.event_size * math.log(self._temperature)
+    def _log_prob_of_rows(self, x, condition, noise):
+        return super()._log_prob_of_rows(x / self._temperature, condition, noise) - self.event_size * math.log(self._temperature)
 
-    def from_noise(self, noise, condition=None):
+    def _from_noise(self, noise, condition):
         return tf.cast(self._temperature, self.dtype) * noise

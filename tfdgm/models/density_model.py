@@ -10,6 +10,7 @@ from tensorflow_probability import distributions as tfd
 from tfdgm import serving
 from tfdgm.arguments import check_whole
 from tfdgm.distributions import Distribution, Wrapped, candidates
+from tfdgm.distributions.noise import derived_seeds, seeds_of_places
 from tfdgm.layers import first_noise_row, noise_from_row
 from tfdgm.models import inputs
 from tfdgm.training import StopOnNonFinite, computing_in, guarded_update, replica_id, total
@@ -21,7 +22,7 @@ class DensityModel(keras.Model):
     """A density over events of one shape, as a Keras model: `compile`, `fit`, `log_prob`, `sample`, `export`.
 
     The loss is built in: the mean negative log-likelihood in nats. A negative loss is no error: a density may exceed 1.
-    For integer data under a flow (`levels=` with uniform dequantization), log_prob is a lower bound (see `is_bound`).
+    For integer data under a flow (`levels=` with uniform dequantization), log_prob is an estimate (see `kind`).
 
         model = tfdgm.models.MAF(event_shape=(43,))
         model.compile(optimizer="adam")
@@ -87,32 +88,65 @@ class DensityModel(keras.Model):
         """
         if not isinstance(distribution, tfd.Distribution):
             raise TypeError(f"Expected a tfd.Distribution. Received: {type(distribution).__name__}")
-        dtype = tf.as_dtype(distribution.dtype)
-        model = _FromDistribution(dtype=dtype.name if dtype.is_floating else None, name="from_distribution")
-        inputs.build_layers(distribution)
         ours = distribution if isinstance(distribution, Distribution) else Wrapped(distribution)
+        inputs.build_layers(distribution)
+        dtype = ours.dtype.name if ours.dtype.is_floating else None
+        model = _FromDistribution(dtype=dtype, name="from_distribution")
         model.use_xla = ours is distribution
         model._set_distribution(ours)
         return model
 
     # Evaluation
 
-    def log_prob(self, x, condition=None):
+    def log_prob(self, x, condition=None, *, num_samples=1):
         """x [*batch, *event_shape] -> log p(x) [*batch], nats; of x as given, whatever preprocessing the model holds.
 
-        Under a `condition` [*batch, *condition_shape], log p(x|c). For a bound (`is_bound`), a lower bound on log P(x).
+        Under a `condition` [*batch, *condition_shape], log p(x|c). -infinity where float32 ends; x that the model does not take
+        is an error here and in `predict` and `evaluate`, and -infinity inside tf.functions and in `distribution`.
+
+        Of a model whose `kind` is "estimate" (flows with `levels`), log p(x + u) for one u, which is a fixed function of x. Its
+        mean over u is a lower bound on log P(x), a single one may lie above. With `num_samples` = K, the log of the mean of K
+        densities (Burda et al. 2016, arXiv:1509.00519, eq. 8): closer to log P(x), at K times the price. Exact models need one.
         """
+        check_whole(num_samples=num_samples)
         if not inputs.is_eager(x, condition):
-            return self.distribution.log_prob(x, **({} if condition is None else {"condition": condition}))
+            given = {} if condition is None else {"condition": condition}
+            return self.distribution.log_prob(x, num_samples=num_samples, **given)
         checked = self._check_x(x)
         batch = checked.shape[: checked.ndim - len(self.event_shape)]
         # Of a tensor the tensor itself, so that gradients flow through.
         rows = tf.reshape(tf.cast(x, checked.dtype) if tf.is_tensor(x) else checked, (-1, *self.event_shape))
-        return tf.reshape(self._in_chunks("log_prob", rows, self._check_condition(condition, batch)), batch)
+        condition = self._check_condition(condition, batch)
+        if num_samples == 1 or self.kind != "estimate":
+            return tf.reshape(self._in_chunks("log_prob", rows, condition), batch)
+        seeds = self.distribution.seeds_of_draws(rows, num_samples)
+        draws = [self._in_chunks("log_prob_of_seeds", rows, condition, seeds[:, k]) for k in range(num_samples)]
+        return tf.reshape(tf.reduce_logsumexp(draws, axis=0) - math.log(num_samples), batch)
 
-    def bits_per_dim(self, x, condition=None):
+    def lower_bound(self, x, condition=None, *, num_samples=8, first_row=0):
+        """x [n, *event_shape] -> the mean over `num_samples` draws of the noise of log p(x + u), [n], nats.
+
+        Of the kind "estimate": each is an unbiased estimate of a lower bound on log P(x), with noise of its own for every row,
+        equal rows too, so that their mean over a data set has the standard error of independent numbers. Else, `log_prob`.
+
+        Args:
+          x, condition: as in `log_prob`.
+          num_samples: draws a row.
+          first_row: the number of x[0] in a data set that comes in parts.
+        """
+        check_whole(num_samples=num_samples)
+        check_whole(0, first_row=first_row)
+        if self.kind != "estimate":
+            return self.log_prob(x, condition)
+        x = self._check_x(x)
+        if x.ndim != 1 + len(self.event_shape):
+            raise ValueError(f"`x` must have shape [n, *{self.event_shape}]. Received: x.shape={x.shape}")
+        condition, seeds = self._check_condition(condition, x.shape[:1]), _evaluation_seeds(first_row, len(x), num_samples)
+        return tf.reduce_mean([self._in_chunks("log_prob_of_seeds", x, condition, s) for s in seeds], axis=0)
+
+    def bits_per_dim(self, x, condition=None, *, num_samples=1):
         """-log_prob(x) / (D log 2): x [*batch, *event_shape] -> [*batch]. Of integers for models with `levels`."""
-        return -self.log_prob(x, condition) / (math.prod(self.event_shape) * math.log(2))
+        return -self.log_prob(x, condition, num_samples=num_samples) / (math.prod(self.event_shape) * math.log(2))
 
     def sample(self, n=1, *, seed=None, condition=None):
         """n samples, [n, *event_shape]. The same seed gives the same sample, and more samples begin with the same ones.
@@ -175,7 +209,7 @@ class DensityModel(keras.Model):
                     stacklevel=2,
                 )
             return tf.reshape(drawn, (*batch, *self.event_shape))
-        all_seeds = tf.reshape(candidates.candidate_seeds(seeds, k), (-1, 2))
+        all_seeds = tf.reshape(derived_seeds(seeds, k), (-1, 2))
         repeated = [None if rows is None else np.repeat(rows, k, axis=0) for rows in (condition, x, known)]
         drawn = self._in_chunks("complete", all_seeds, *repeated)
         log_probs = self._in_chunks("log_prob_of_positions", drawn, repeated[0])
@@ -192,18 +226,24 @@ class DensityModel(keras.Model):
         return tf.reshape(drawn, (*batch, *self.event_shape))
 
     @property
+    def kind(self):
+        """What `log_prob` is: "exact"; "lower bound", on log p(x); or "estimate", one random draw whose mean is a lower bound."""
+        return self.distribution.kind
+
+    @property
     def is_bound(self):
-        """Whether `log_prob` is a lower bound (dequantization) and not exact."""
-        return self.distribution.is_bound
+        """Whether `log_prob` is a bound or an estimate of one, and not exact."""
+        return self.kind != "exact"
 
     def call(self, x, condition=None, training=False):
         """log p(x) [n] of one batch [n, *event_shape]; what `predict`, training and the signatures use."""
-        noise = None
-        if self.is_bound and training:
-            step = tf.convert_to_tensor(self._noise_step)
-            noise = self.distribution.training_noise(x, self._noise_seed, step, first_noise_row())
-            self._noise_step.assign(step + 1)
-        return self.distribution.log_prob_of_rows(x, condition, noise)
+        if self.kind != "estimate" or not training:
+            return self.distribution.log_prob_of_rows(x, condition)
+        step = tf.convert_to_tensor(self._noise_step)
+        self._noise_step.assign(step + 1)
+        # Of different steps, replicas and seeds; the rows of two seeds are 2^20 rows apart.
+        first_row = first_noise_row() + self._noise_seed * 2**20 % 2**31
+        return self.distribution.log_prob_of_seeds(x, seeds_of_places(first_row, tf.shape(x)[0], step), condition)
 
     def _seeds(self, seed, n):
         """(seed, i) of row i, int32 [n, 2]; without a seed, another one each time."""
@@ -307,11 +347,20 @@ class DensityModel(keras.Model):
         with inputs.readable_errors():
             return super().fit(data, validation_data=validation_data, callbacks=[StopOnNonFinite(), *callbacks], **kwargs)
 
-    def evaluate(self, x, condition=None, **kwargs):
-        """Keras's `evaluate`: the mean negative log-likelihood of x (array or tf.data), in nats."""
+    def evaluate(self, x, condition=None, *, num_samples=8, **kwargs):
+        """Keras's `evaluate`: the mean negative log-likelihood of x (array or tf.data), in nats.
+
+        Of a model whose `kind` is "estimate", the mean over `num_samples` draws of the noise for every row (`lower_bound`): an
+        upper bound on the negative log-likelihood, but for the draws' error. During `fit`, validation takes one draw, the same
+        in every epoch.
+        """
         if "_use_cached_eval_dataset" not in kwargs:  # Not from within fit, where the data is checked already.
             inputs.refuse(kwargs, "y", "sample_weight")
+            check_whole(num_samples=num_samples)
             data = inputs.training_data(self, x, condition)
+            if self.kind == "estimate" and num_samples > 1:
+                # Noise goes by the number of a row, so the rows that come again get other noise.
+                data = inputs.batches(data, kwargs).repeat(num_samples)
             x, condition = (data, None) if isinstance(data, tf.data.Dataset) else data
         else:
             condition = kwargs.pop("y", condition)
@@ -331,6 +380,13 @@ class DensityModel(keras.Model):
         self.distribution.adapt(tf.convert_to_tensor(x), condition)
         self.adapted.assign(1)
 
+    def predict(self, x, condition=None, **kwargs):
+        """Keras's `predict`: log p(x) of each row of x (array, or tf.data of x or (x, condition)), a NumPy array [n], in nats.
+        What it refuses, and its numbers, are those of `log_prob`."""
+        data = inputs.batches(inputs.training_data(self, x, condition), kwargs)
+        with inputs.readable_errors():
+            return super().predict(data, **kwargs)
+
     def train_step(self, data):
         x, condition = inputs.unpack(data)
         n = tf.shape(x)[0]
@@ -346,7 +402,14 @@ class DensityModel(keras.Model):
 
     def test_step(self, data):
         x, condition = inputs.unpack(data)
-        nll = -tf.reduce_sum(self(x, condition=condition, training=False))
+        n = tf.shape(x)[0]
+        if self.kind == "estimate":
+            # The rows counted so far number these; those of other replicas come before or after.
+            first_row = tf.cast(self._loss_metric.count, tf.int32) + replica_id() * n
+            log_prob = self.distribution.log_prob_of_seeds(x, _evaluation_seeds(first_row, n, 1)[0], condition)
+        else:
+            log_prob = self(x, condition=condition, training=False)
+        nll = -tf.reduce_sum(log_prob)
         return self._mean_loss(nll, total(tf.cast(tf.shape(x)[0], nll.dtype)))
 
     def _mean_loss(self, nll, rows):
@@ -390,6 +453,11 @@ class DensityModel(keras.Model):
 
     def _check_condition(self, condition, batch):
         return inputs.check_condition(condition, self.condition_shape, batch, self.compute_dtype)
+
+
+def _evaluation_seeds(first_row, n, num_samples):
+    """Seeds int32 [n, 2] of each draw of the noise of rows `first_row` ... in an evaluation; training has streams from 0 on."""
+    return [seeds_of_places(first_row, n, -2 - k) for k in range(num_samples)]
 
 
 def _rows_of(numbers):

@@ -1,5 +1,6 @@
 import math
 
+import numpy as np
 import tensorflow as tf
 from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import util as tfp_util
@@ -33,7 +34,7 @@ class _Mixture(Distribution):
     """log p(x) = log sum_k w_k exp(-|z_k|^2 / 2) / ((2 pi)^(D / 2) |L_k|), z_k = L_k^-1 (x - m_k), S_k = L_k L_k^T."""
 
     def __init__(self, event_shape, num_components, dtype, seed):
-        super().__init__(event_shape, dtype=dtype, name="gaussian_mixture")
+        super().__init__(event_shape, dtype=dtype, is_reparameterized=False, name="gaussian_mixture")
         check_whole(num_components=num_components)
         size = self.event_size
         self.seed = seed
@@ -44,7 +45,7 @@ class _Mixture(Distribution):
         scale = tf.eye(size, batch_shape=[num_components], dtype=dtype)
         self.scale_tril = tfp_util.TransformedVariable(scale, tfb.FillScaleTriL(diag_shift=tf.cast(1e-4, dtype)))
 
-    def log_prob_of_rows(self, x, condition=None, noise=None):
+    def _log_prob_of_rows(self, x, condition, noise):
         scale = tf.convert_to_tensor(self.scale_tril)
         x = tf.transpose(tf.reshape(x, (-1, self.event_size)))
         # One triangular system a component, with a column for each row of x; TFP solves one for each row.
@@ -56,7 +57,7 @@ class _Mixture(Distribution):
     def draw_noise(self, seeds):
         return uniforms(seeds, (1 + self.event_size,), self.dtype)
 
-    def from_noise(self, noise, condition=None):
+    def _from_noise(self, noise, condition):
         edges = tf.cumsum(tf.nn.softmax(self.logits))[:-1]  # Without the last, so that rounding cannot give K.
         component = tf.reduce_sum(tf.cast(noise[:, :1] >= edges, tf.int32), axis=-1)
         chosen = tf.transpose(tf.one_hot(component, self.logits.shape[0], dtype=self.dtype))
@@ -64,15 +65,19 @@ class _Mixture(Distribution):
         of_each = self.means[:, None] + tf.matmul(z, tf.convert_to_tensor(self.scale_tril), transpose_b=True)
         return tf.reshape(tf.reduce_sum(chosen[:, :, None] * of_each, axis=0), (-1, *self._static_event_shape))
 
-    def adapt(self, x, condition=None):
+    def _adapt(self, x, condition):
         import sklearn.mixture
 
         x = tf.reshape(x, (-1, self.event_size)).numpy().astype("float64")
-        count = min(self.logits.shape[0], len(x))
-        em = sklearn.mixture.GaussianMixture(count, reg_covar=1e-4, random_state=self.seed).fit(x)
-        pad = self.logits.shape[0] - count
-        self.logits.assign(tf.pad(tf.cast(tf.math.log(em.weights_), self.dtype), [[0, pad]], constant_values=-20.0))
-        self.means.assign(tf.pad(tf.cast(em.means_, self.dtype), [[0, pad], [0, 0]]))
-        scale = tf.linalg.cholesky(em.covariances_)
-        scale = tf.concat([scale, tf.eye(self.event_size, batch_shape=[pad], dtype=scale.dtype)], axis=0)
-        self.scale_tril.assign(tf.cast(scale, self.dtype))
+        num_components = self.logits.shape[0]
+        count = min(num_components, len(x))
+        # scikit-learn takes two rows or more.
+        rows = np.resize(x, (max(2, len(x)), self.event_size))
+        em = sklearn.mixture.GaussianMixture(count, reg_covar=1e-4, random_state=self.seed).fit(rows)
+        # Components beyond the number of rows are light ones around those found, no two alike.
+        spare = np.arange(num_components) >= count
+        which = np.arange(num_components) % count
+        away = spare[:, None] * np.random.RandomState(self.seed).normal(size=(num_components, self.event_size))
+        self.logits.assign(np.log(em.weights_[which]) - 7.0 * spare)
+        self.means.assign(em.means_[which] + away)
+        self.scale_tril.assign(tf.cast(tf.linalg.cholesky(em.covariances_[which]), self.dtype))

@@ -232,6 +232,19 @@ def full_batches(data, batch_size, shuffle):
     return rows.batch(batch_size, drop_remainder=n >= batch_size).map(take).prefetch(tf.data.AUTOTUNE)
 
 
+def batches(data, kwargs):
+    """What `training_data` returned as a tf.data of batches in order; `batch_size` and `steps` are taken out of a Keras method's
+    kwargs."""
+    steps = kwargs.pop("steps", None)
+    if not isinstance(data, tf.data.Dataset):
+        batch_size = kwargs.pop("batch_size", None)
+        batch_size = 32 if batch_size is None else batch_size
+        check_whole(batch_size=batch_size)
+        arrays = tuple(a for a in data if a is not None)
+        data = tf.data.Dataset.from_tensor_slices(arrays if len(arrays) > 1 else arrays[0]).batch(batch_size)
+    return data if steps is None else data.take(steps)
+
+
 def refuse(kwargs, *names):
     """A ValueError for arguments of Keras that have no meaning here."""
     for name in names:

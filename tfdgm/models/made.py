@@ -54,7 +54,7 @@ class MADE(DensityModel):
             seed=seed,
             dtype=self.dtype_policy,
         )
-        distribution = Autoregressive(network, family)
+        distribution = Autoregressive.of_new(network, family)
         if levels is None and standardize:
             distribution = flow_over([], event_shape, None, True, condition_shape, self.dtype_policy, base=distribution)
         self._set_distribution(distribution, seed)

@@ -54,4 +54,4 @@ class PixelCNN(DensityModel):
             seed=seed,
             dtype=self.dtype_policy,
         )
-        self._set_distribution(Autoregressive(network, family), seed)
+        self._set_distribution(Autoregressive.of_new(network, family), seed)

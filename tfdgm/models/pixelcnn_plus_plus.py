@@ -47,4 +47,4 @@ class PixelCNNPlusPlus(DensityModel):
             seed=seed,
             dtype=self.dtype_policy,
         )
-        self._set_distribution(Autoregressive(network, family), seed)
+        self._set_distribution(Autoregressive.of_new(network, family), seed)

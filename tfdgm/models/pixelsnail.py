@@ -49,4 +49,4 @@ class PixelSNAIL(DensityModel):
             seed=seed,
             dtype=self.dtype_policy,
         )
-        self._set_distribution(Autoregressive(network, family), seed)
+        self._set_distribution(Autoregressive.of_new(network, family), seed)

@@ -11,6 +11,7 @@ from google.protobuf import message
 from tensorflow.core.protobuf import saved_model_pb2
 
 import tfdgm
+from tfdgm.layers import Standardize
 from tfdgm.serving.signatures import premask, signatures
 from tfdgm.serving.warmup import write_warm_up_requests
 
@@ -149,8 +150,16 @@ def restore(model, path):
     path = find_saved_model(path)
     description = _read_description(path)
     _check_graph(path)
-    expected = [(list(w.shape), w.dtype) for w in model.weights]
-    written = [(w["shape"], w["dtype"]) for w in description["weights"]]
+    weights, written = model.weights, [(w["shape"], w["dtype"]) for w in description["weights"]]
+    scalings = [layer for layer in model._flatten_layers() if isinstance(layer, Standardize)]
+    later = {id(weight) for scaling in scalings for weight in scaling.weights}
+    before = [weight for weight in weights if id(weight) not in later]
+    if len(written) == len(before):
+        # Written when conditions were taken as they came.
+        weights = before
+        for scaling in scalings:
+            scaling.reset()
+    expected = [(list(w.shape), w.dtype) for w in weights]
     if expected != written:
         raise ArtifactError(
             f"{path} holds other weights than this model: expected {len(expected)}, received {len(written)}; "
@@ -161,7 +170,7 @@ def restore(model, path):
         values = [checkpoint.get_tensor(f"weights/{i:04d}/.ATTRIBUTES/VARIABLE_VALUE") for i in range(len(expected))]
     except (tf.errors.OpError, ValueError, RuntimeError, IndexError) as error:
         raise ArtifactError(f"The SavedModel at {path} is damaged: {str(error).splitlines()[0]}") from None
-    for weight, value in zip(model.weights, values, strict=True):
+    for weight, value in zip(weights, values, strict=True):
         weight.assign(tf.cast(value, weight.dtype))
     if description["precision"] != "float32":
         warnings.warn(

@@ -14,8 +14,9 @@ def signatures(model, sampler=None, stored=()):
     | `encode`, `decode` (flows) | `x` / `z` [n, *event] | `z`, `log_det` [n] / `x` |
     | `complete` (autoregressive) | `x`, `known` [n, *event], `seed` | `x`, kept where `known` is not 0 |
 
-    Models with a condition take `condition` [n, *condition_shape] as well. A number that is not finite, or an integer that is
-    none of the model's levels, is an error (InvalidArgument), and no row of that call gets a score.
+    Models with a condition take `condition` [n, *condition_shape] as well. A number that is not finite is an error
+    (InvalidArgument), and no row of that call gets a score. An integer that is none of the model's levels has the log_prob
+    -infinity, so that a server's batch of several requests stays whole, and is an error elsewhere.
 
     Args:
       model: a `DensityModel`.
@@ -58,7 +59,10 @@ def signatures(model, sampler=None, stored=()):
         functions = {name: (f, {**specs, "condition": condition}) for name, (f, specs) in functions.items()}
 
     with exporting():
-        traced = {name: _trace(function, specs, model.levels, stored) for name, (function, specs) in functions.items()}
+        traced = {
+            name: _trace(function, specs, None if name == "log_prob" else model.levels, stored)
+            for name, (function, specs) in functions.items()
+        }
     return {"serving_default": traced["log_prob"], **traced}
 
 
@@ -83,7 +87,7 @@ def _trace(function, specs, levels, stored):
 
 
 def _checked(name, value, levels):
-    """`value`, once it is seen to be finite, or of x to hold levels."""
+    """`value`, once it is seen to be finite, or of x to hold `levels`, if any."""
     if value.dtype.is_floating:
         ok = tf.reduce_all(tf.math.is_finite(value))
         text = [f"`{name}` must be finite. Received: NaN or infinity"]

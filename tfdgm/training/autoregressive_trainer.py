@@ -1,6 +1,7 @@
 import keras
 from keras import ops
 
+from tfdgm.layers import Standardize
 from tfdgm.training.mixed_precision import computing_in
 
 
@@ -16,12 +17,16 @@ class AutoregressiveTrainer(keras.Model):
     Args:
       network: an `AutoregressiveNetwork`.
       family: a `Family` with levels.
+      condition_scaling: a `layers.Standardize` of conditions; a new one by default.
       precision: policy of the network's layers in training steps, as in `training.computing_in`, or None.
     """
 
-    def __init__(self, network, family, *, precision=None):
+    def __init__(self, network, family, *, condition_scaling=None, precision=None):
         super().__init__(dtype=network.variable_dtype)
         self.network, self.family, self.precision = network, family, precision
+        if condition_scaling is None and network.condition_shape is not None:
+            condition_scaling = Standardize(network.condition_shape, dtype=network.variable_dtype)
+        self.condition_scaling = condition_scaling
         self._nll = keras.metrics.Mean(name="loss")
         self.built = True
 
@@ -32,8 +37,11 @@ class AutoregressiveTrainer(keras.Model):
             optimizer = keras.optimizers.LossScaleOptimizer(optimizer)  # Or small gradients become 0.
         super().compile(optimizer=optimizer, **kwargs)
 
-    def adapt(self, x):
-        """Sets the output biases from rows x, as `distributions.Autoregressive.adapt`; before the first step."""
+    def adapt(self, x, condition=None):
+        """Sets the output biases and the scaling of conditions from rows, as `distributions.Autoregressive.adapt`; before the
+        first step."""
+        if condition is not None:
+            self.condition_scaling.adapt(condition)
         params = self.family.marginal_params(ops.cast(x, self.compute_dtype))
         if params is not None:
             self.network.start_at(params)
@@ -41,8 +49,9 @@ class AutoregressiveTrainer(keras.Model):
     def call(self, inputs, training=False):
         """log p(x) [n] of a batch."""
         x = ops.cast(inputs["x"], self.compute_dtype)
+        condition = None if self.condition_scaling is None else self.condition_scaling(inputs["condition"])
         with computing_in(self.network, self.precision if training else None):
-            params = self.network(x / (self.family.levels - 1), condition=inputs.get("condition"), training=training)
+            params = self.network(x / (self.family.levels - 1), condition=condition, training=training)
         log_prob = self.family.log_prob(ops.cast(params, x.dtype), x)
         return ops.sum(ops.reshape(log_prob, (-1, self.network.event_size)), axis=-1)
 

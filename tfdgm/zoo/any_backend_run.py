@@ -58,7 +58,8 @@ def train(recipe, output_dir, *, data_dir=None, restart=False, stop_after=None, 
     runs.report_emulation(training["precision"], report)
     if restart or not runs.restore(checkpoints, model, training["epochs"], steps, report):
         part = what.parts["train"]
-        model.adapt(part.x[part.rows[:65536]])
+        first = part.rows[:65536]
+        model.adapt(part.x[first], None if part.condition is None else part.condition[first])
 
     try:
         with runs.stopped(checkpoints, stop_after):

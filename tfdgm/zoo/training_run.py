@@ -145,7 +145,9 @@ def export_run(folder, *, data_dir=None, report=print):
             f"{splits.name} is not the data of the run: expected sha256 {record['sha256']}. Received: {splits.sha256}"
         )
     model = build_model(recipe, splits)
-    AutoregressiveTrainer(model.distribution.network, model.distribution.family).load_weights(folder / runs.WEIGHTS)
+    inner = model.distribution
+    trainer = AutoregressiveTrainer(inner.network, inner.family, condition_scaling=inner.condition_scaling)
+    trainer.load_weights(folder / runs.WEIGHTS)
     model.adapted.assign(1)
     report(
         f"{type(model).__name__}, {count_weights(model):,} weights, trained for {record['epochs']} epochs under Keras's "
