@@ -1,6 +1,7 @@
 import tensorflow as tf
 
 from tfdgm.bijectors.bijector import Bijector
+from tfdgm.bijectors.within_range import within_range
 from tfdgm.layers import bounded_log_scale
 
 
@@ -23,7 +24,7 @@ class AffineCoupling(Bijector):
     def forward_and_log_det(self, z, condition=None):
         z_1, z_2 = z[..., : self.num_passed], z[..., self.num_passed :]
         m, a = self._shift_and_log_scale(z_1, condition)
-        return tf.concat([z_1, z_2 * tf.exp(a) + m], axis=-1), tf.reduce_sum(a, axis=-1)
+        return tf.concat([z_1, within_range(z_2 * tf.exp(a) + m)], axis=-1), tf.reduce_sum(a, axis=-1)
 
     def inverse_and_log_det(self, x, condition=None):
         x_1, x_2 = x[..., : self.num_passed], x[..., self.num_passed :]

@@ -1,6 +1,7 @@
 import tensorflow as tf
 
 from tfdgm.bijectors.bijector import Bijector
+from tfdgm.bijectors.within_range import within_range
 from tfdgm.layers import bounded_log_scale
 
 
@@ -45,7 +46,7 @@ class MaskedAutoregressive(Bijector):
     @staticmethod
     def emit(position, params, z_i):
         """x_i [n] of params [n, 2] and z_i [n], as the network's `generate` calls it."""
-        return z_i * tf.exp(MaskedAutoregressive.log_scale(params)) + params[..., 0]
+        return within_range(z_i * tf.exp(MaskedAutoregressive.log_scale(params)) + params[..., 0])
 
 
 def _sum(a):

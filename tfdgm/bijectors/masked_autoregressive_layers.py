@@ -3,6 +3,7 @@ import tensorflow as tf
 
 from tfdgm.bijectors.bijector import Bijector
 from tfdgm.bijectors.masked_autoregressive import MaskedAutoregressive
+from tfdgm.bijectors.within_range import within_range
 from tfdgm.layers import take_row
 
 
@@ -34,19 +35,21 @@ class MaskedAutoregressiveLayers(Bijector):
         )
 
     def forward_and_log_det(self, z, condition=None):
-        run = self._at_once if self.is_inverse else self._by_position
-        return run(z, self.layers[::-1], condition)
+        if not self.is_inverse:
+            return self._by_position(z, self.layers[::-1], condition)
+        return self._at_once(z, self.layers[::-1], condition, finite=True)
 
     def inverse_and_log_det(self, x, condition=None):
         run = self._by_position if self.is_inverse else self._at_once
         return run(x, self.layers, condition)
 
     @staticmethod
-    def _at_once(value, layers, condition):
-        """Each network called in turn: `inverse_and_log_det` of the layers."""
+    def _at_once(value, layers, condition, finite=False):
+        """Each network called in turn: `inverse_and_log_det` of the layers; `finite` where the value is to be a sample."""
         total = 0.0
         for layer in layers:
             value, log_det = layer.inverse_and_log_det(value, condition)
+            value = within_range(value) if finite else value
             total += log_det
         return value, total
 
