@@ -241,6 +241,12 @@ class TestTraining:
         if not warns:
             np.testing.assert_allclose(z.std(axis=0), 1, rtol=0.01)
 
+    def test_what_a_float64_model_is_warned_of(self):
+        x = np.random.default_rng(0).normal(size=(50, 4)) * [50, 1e-6, 1e-200, 0] + [1e9, 1e9, 0, 3]
+        with pytest.warns(UserWarning, match=r"^x\[:, 1\] varies too little for float64: .* So do others, 2 in all") as caught:
+            tfdgm.models.MAF((4,), num_layers=1, hidden_units=(4,), dtype="float64").adapt(x)
+        assert len(caught) == 1
+
     def test_errors_leave_the_weights_alone(self, real):
         before = real.get_weights()
         for x in (X[:, :2], X * np.nan, "text"):

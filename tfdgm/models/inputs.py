@@ -193,14 +193,18 @@ def some_rows(data, count):
 
 
 def warn_of_constants(x):
-    """Warns of dimensions of x [n, *event_shape] that float32 knows as one value, or as a few: no density can be learned."""
-    deviation = np.atleast_1d(x.std(axis=0, dtype="float64"))
-    places = np.argwhere(deviation <= 1e-5 * np.abs(np.atleast_1d(x[0])))
+    """Warns of dimensions of x [n, *event_shape] that its dtype knows as one value, or as a few: no density can be learned."""
+    from_first = x - x[0]
+    largest = np.abs(from_first).max(axis=0)
+    from_first /= np.where(largest > 0, largest, 1)  # Or squares of numbers below 1e-160 would be 0.
+    deviation = np.atleast_1d(largest * from_first.std(axis=0, dtype="float64"))
+    few = 100 * float(np.spacing(np.ones((), x.dtype)))
+    places = np.argwhere(deviation <= few * np.abs(np.atleast_1d(x[0])))
     if len(x) > 1 and len(places):
         first = tuple(places[0])
         more = f" So do others, {len(places)} in all." if len(places) > 1 else ""
         warnings.warn(
-            f"x[:, {', '.join(map(str, first))}] varies too little for float32: standard deviation {deviation[first]:.3g}, at "
+            f"x[:, {', '.join(map(str, first))}] varies too little for {x.dtype}: standard deviation {deviation[first]:.3g}, at "
             f"values like {np.atleast_1d(x[0])[first]:.9g}. Subtract an offset from it, or leave it out: its density means "
             f"nothing.{more}",
             stacklevel=3,
