@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfdgm.arguments import check_whole, checked_sizes
+from tfdgm.arguments import check_whole, checked_sizes, has_masked
 
 
 def plain(value):
@@ -57,6 +57,39 @@ def build_layers(distribution):
     for layer in layers:
         if not layer.built:
             raise ValueError(f"{type(layer).__name__} has no weights yet: build it, or call the distribution's log_prob, first.")
+
+
+def column_names(x):
+    """The names of a DataFrame's columns, or of a Series; None of arrays, and where two are the same."""
+    names = x.columns if hasattr(x, "columns") else [x.name] if _is_series(x) and x.name is not None else ()
+    names = tuple(name if isinstance(name, (str, int)) else str(name) for name in (plain(n) for n in names))
+    return names if names and len(set(names)) == len(names) else None
+
+
+def in_order(x, names, what):
+    """x with its columns in the order of `names`, those of the training data; what has no names is as it is.
+
+    A Series is one row, where its index holds the names. Names 0..D-1 are those of a DataFrame that was given none.
+    """
+    if names is None:
+        return x
+    if _is_series(x):
+        received = tuple(x.index)
+        if set(received) != set(names):
+            received = (x.name,) if len(names) == 1 and isinstance(x.name, str) else None
+    else:
+        received = column_names(x)
+    if received is None or received == tuple(names):
+        return x
+    if set(received) == set(names):
+        return np.asarray(x)[..., [received.index(name) for name in names]]
+    if tuple(range(len(received))) == received or tuple(range(len(names))) == tuple(names):
+        return x
+    raise ValueError(f"`{what}` must have the columns of the training data, {tuple(names)}, in any order. Received: {received}")
+
+
+def _is_series(x):
+    return hasattr(x, "name") and hasattr(x, "index") and hasattr(x, "to_numpy")
 
 
 def check_x(x, event_shape, levels, dtype, name="x"):
@@ -114,6 +147,8 @@ def check_known(known, shape, event_shape):
 
 
 def _numeric(x, name):
+    if has_masked(x):
+        raise ValueError(f"`{name}` must have no masked entries. Received: a numpy.ma array with some; fill or drop them first.")
     try:
         x = np.asarray(x)
     except (ValueError, TypeError) as error:
@@ -131,11 +166,12 @@ def training_data(model, x, condition=None, name="x"):
             "tf.data of it."
         )
     if not isinstance(x, tf.data.Dataset):
-        x = check_x(x, model.event_shape, model.levels, model.compute_dtype, name)
+        x = check_x(in_order(x, model.column_names, name), model.event_shape, model.levels, model.compute_dtype, name)
         if x.ndim != 1 + len(model.event_shape):
             raise ValueError(f"`{name}` must have shape [n, *{model.event_shape}]. Received: {name}.shape={x.shape}")
         if not len(x):
             raise ValueError(f"`{name}` must hold at least one row. Received: {name}.shape={x.shape}")
+        condition = in_order(condition, model.condition_names, "condition")
         condition = check_condition(condition, model.condition_shape, x.shape[:1], model.compute_dtype)
         return x, condition
 
