@@ -19,6 +19,8 @@ from tfdgm.bijectors import (
     MaskedAutoregressiveLayers,
     Permute,
     ScaledSigmoid,
+    forward_and_log_det,
+    inverse_and_log_det,
 )
 from tfdgm.layers import bounded_log_scale, exporting
 from tfdgm.networks import MADE, DenseNetwork
@@ -44,6 +46,30 @@ class TestActNorm(BijectorContract):
         z, log_det = bijector.inverse_and_log_det(tf.constant(x))
         assert np.isfinite(z).all()
         np.testing.assert_allclose(log_det, -np.log(np.arange(20.0).std()), rtol=1e-6)
+
+    @pytest.mark.parametrize(
+        ("dtype", "mean", "std"),
+        [("float64", 1e9, 50), ("float64", 1e9, 1e-4), ("float64", 0, 1e-35), ("float64", 0, 1e-200), ("float32", 0, 1e-35)],
+    )
+    def test_adapt_knows_all_that_the_dtype_does(self, dtype, mean, std):
+        x = (mean + std * np.random.default_rng(0).normal(size=(300, 1))).astype(dtype)
+        bijector = ActNorm(1, dtype=dtype)
+        bijector.adapt(tf.constant(x))
+        z = bijector.inverse(tf.constant(x)).numpy().astype("float64")
+        np.testing.assert_allclose([z.mean(), z.std()], [0, 1], atol=1e-2)
+
+    def test_constants_are_constant_in_float64_too(self):
+        bijector = ActNorm(1, dtype="float64")
+        bijector.adapt(tf.fill([1000, 1], tf.constant(0.1, tf.float64)))
+        np.testing.assert_array_equal(bijector.shift_and_log_scale.s, [0.0])
+
+    def test_adapt_inverted_gives_x_of_mean_0_and_variance_1(self):
+        z = tf.constant(np.random.default_rng(0).normal(size=(500, 4)) * [1, 1e-3, 1e3, 0] + [0, 1, -1e4, 1e-3])
+        bijector = ActNorm(4, dtype="float64")
+        bijector.adapt_inverted(z)
+        x = bijector.forward(z).numpy()
+        np.testing.assert_allclose(x.mean(axis=0), 0, atol=1e-9)
+        np.testing.assert_allclose(x.std(axis=0), [1, 1, 1, 0], rtol=1e-9, atol=1e-9)
 
     def test_nothing_adapts_inside_a_call(self):
         bijector = ActNorm(4)
@@ -370,6 +396,146 @@ class TestChain(BijectorContract):
         z = chain.inverse(tf.constant(x)).numpy()
         np.testing.assert_allclose(z.mean(axis=0), 0, atol=1e-9)
         np.testing.assert_allclose(z.std(axis=0), 1, rtol=1e-9)
+
+    def test_parts_over_fewer_axes_count_along_the_others(self):
+        # Images [height, width, channels]: ActNorm over channels at every pixel, a permutation of them, an elementwise map.
+        event, random = (2, 3, 4), np.random.default_rng(0)
+        chain = Chain(
+            [
+                ScaledSigmoid(17, dtype=tf.float64),
+                randomize(ActNorm(4, dtype="float64")),
+                Permute([2, 0, 3, 1]),
+                Invert(randomize(ActNorm(4, dtype="float64"), seed=1)),
+                tfb.Scale(tf.constant(0.7, tf.float64)),
+                self.make("float64"),
+            ],
+            event_ndims=3,
+        )
+        assert chain.forward_min_event_ndims == 3 and chain.dtype == tf.float64
+        x, z = random.uniform(1, 16, (3, *event)), random.normal(size=(3, *event))
+        for name, rows, method in (("x", x, chain.inverse_and_log_det), ("z", z, chain.forward_and_log_det)):
+
+            def flat(rows, method=method):
+                value, log_det = method(tf.reshape(rows, (-1, *event)))
+                return tf.reshape(value, (-1, 24)), log_det
+
+            passes(bijector_checks.log_det_against_autodiff(name, flat, rows.reshape(3, 24), 1e-8))
+
+        flow = tfdgm.distributions.Flow(chain, event, dtype=tf.float64)
+        z, log_det = chain.inverse_and_log_det(tf.constant(x))
+        assert log_det.shape == (3,)
+        expected = tfd.Sample(tfd.Normal(tf.zeros([], tf.float64), 1), event).log_prob(z) + log_det
+        np.testing.assert_allclose(flow.log_prob(x), expected, rtol=1e-12)
+        flow.adapt(tf.constant(x))
+        np.testing.assert_allclose(chain.bijectors[1].inverse(chain.bijectors[0].inverse(x)).numpy().std((0, 1, 2)), 1)
+
+    def test_event_ndims_are_those_of_the_part_that_needs_most(self):
+        image = Chain([ActNorm(2)], event_ndims=3)
+        for chain, expected in (
+            (Chain([tfb.Exp()]), 1),
+            (Chain([ActNorm(2), image]), 3),
+            (Chain([Invert(image), tfb.Exp()]), 3),
+            (Chain([Permute([1, 0]), tfb.ScaleMatvecTriL(tf.eye(2))], event_ndims=2), 2),
+        ):
+            assert chain.forward_min_event_ndims == chain.inverse_min_event_ndims == expected
+            _, log_det = chain.forward_and_log_det(tf.ones((5, 4, 3, 2)))
+            assert log_det.shape == (5, 4, 3)[: 4 - expected]
+        with pytest.raises(ValueError, match=r"at least 3 for these bijectors. Received: event_ndims=1"):
+            Chain([image], event_ndims=1)
+
+    def test_dtype_is_that_of_the_parts(self):
+        assert Chain([Permute([0]), ActNorm(1, dtype="float64"), tfb.Scale(tf.constant(2.0, tf.float64))]).dtype == tf.float64
+        assert Chain([Permute([0])]).dtype is None
+        with pytest.raises(ValueError, match=r"share one dtype. Received: float32 of act_norm and float64 of scale"):
+            Chain([ActNorm(1), tfb.Scale(tf.constant(2.0, tf.float64))])
+
+
+def standardizing(name):
+    """A bijector over 4 dimensions that holds ActNorms, one of them seen from its other side."""
+    act_norm, rotate = (lambda: ActNorm(4, dtype="float64")), Permute([1, 2, 3, 0])
+    return {
+        "inverted": lambda: Invert(act_norm()),
+        "inverted twice": lambda: Invert(Invert(act_norm())),
+        "inverted chain": lambda: Invert(Chain([act_norm(), rotate, tfb.Scale(tf.constant(3.0, tf.float64))])),
+        "inverted inside a chain": lambda: Chain([rotate, tfb.Exp(), Invert(act_norm())]),
+        "inverted chain with one inverted": lambda: Invert(Chain([Invert(act_norm()), tfb.Exp(), act_norm()])),
+    }[name]()
+
+
+class TestAdapt:
+    @pytest.mark.parametrize(
+        "name",
+        ["inverted", "inverted twice", "inverted chain", "inverted inside a chain", "inverted chain with one inverted"],
+    )
+    def test_z_has_mean_0_and_variance_1(self, name):
+        x = tf.exp(tf.constant(np.random.default_rng(0).normal(size=(200, 4)))) + 2
+        bijector = standardizing(name)
+        bijector.adapt(x)
+        z = bijector.inverse(x).numpy()
+        np.testing.assert_allclose(z.mean(axis=0), 0, atol=1e-9)
+        np.testing.assert_allclose(z.std(axis=0), 1, rtol=1e-9)
+
+
+def coupling(condition_shape=None, name="affine_coupling"):
+    network = DenseNetwork(1, 2, hidden_units=(4,), condition_shape=condition_shape)
+    return randomize(AffineCoupling(network, 1, condition_shape=condition_shape, name=name), scale=2.0)
+
+
+def made_layers(cls, **changes):
+    network = MADE((2,), params_size=2, hidden_units=(4,), **changes)
+    return cls([network]) if cls is MaskedAutoregressiveLayers else cls(network)
+
+
+class TestConditions:
+    TAKE_NONE = {
+        "ActNorm": lambda: ActNorm(2),
+        "Permute": lambda: Permute([1, 0]),
+        "ScaledSigmoid": lambda: ScaledSigmoid(3),
+        "AffineCoupling": coupling,
+        "MaskedAutoregressive": lambda: made_layers(MaskedAutoregressive),
+        "MaskedAutoregressiveLayers": lambda: made_layers(MaskedAutoregressiveLayers),
+        "Chain": lambda: Chain([ActNorm(2), coupling(), tfb.Exp()]),
+        "Invert": lambda: Invert(ActNorm(2)),
+        "Invert of a stock one": lambda: Invert(tfb.Exp()),
+        "Invert of a Chain": lambda: Invert(Chain([ActNorm(2)])),
+    }
+
+    @pytest.mark.usefixtures("eagerly")
+    @pytest.mark.parametrize("make", TAKE_NONE.values(), ids=TAKE_NONE)
+    def test_one_that_nobody_takes_is_an_error(self, make):
+        bijector, x, c = make(), tf.fill([3, 2], 0.5), tf.zeros((3, 1))
+        for name in ("forward", "inverse", "forward_log_det_jacobian", "inverse_log_det_jacobian"):
+            with pytest.raises(ValueError, match=r"takes no `condition` \(condition_shape=None\). Received one."):
+                getattr(bijector, name)(x, condition=c)
+        for method in (bijector.forward_and_log_det, bijector.inverse_and_log_det):
+            with pytest.raises(ValueError, match=r"takes no `condition` \(condition_shape=None\). Received one."):
+                method(x, c)
+        # What a flow passes to its bijector and its base, whichever takes it.
+        np.testing.assert_array_equal(inverse_and_log_det(bijector, x, c)[0], bijector.inverse(x))
+        np.testing.assert_array_equal(forward_and_log_det(bijector, x, c)[0], bijector.forward(x))
+
+    @pytest.mark.parametrize("wrap", [lambda b: b, Invert, lambda b: Chain([tfb.Exp(), Invert(b)]), lambda b: Invert(Invert(b))])
+    def test_a_chain_gives_it_to_the_parts_that_take_one(self, wrap):
+        chain = Chain([ActNorm(2), coupling((3,)), tfb.Scale(2.0), Permute([1, 0])])
+        bijector, z = wrap(chain), tf.fill([4, 2], 0.3)
+        assert bijector.condition_shape == (3,)
+        outcomes = [bijector.forward_and_log_det(z, tf.fill([3], value)) for value in (0.0, 1.0)]
+        assert (outcomes[0][0].numpy() != outcomes[1][0].numpy()).any()
+        c = tf.fill([3], 1.0)
+        x, log_det = outcomes[1]
+        back, log_det_back = bijector.inverse_and_log_det(x, c)
+        np.testing.assert_allclose(back, z, rtol=1e-4)
+        np.testing.assert_allclose(log_det_back, -log_det, rtol=1e-4, atol=1e-5)
+        np.testing.assert_array_equal(bijector.forward(z, condition=c), x)
+        bijector.adapt(tf.random.stateless_uniform((20, 2), (0, 0), 1, 2), tf.fill([3], 1.0))
+        with pytest.raises(ValueError, match=r"needs a `condition`"):
+            bijector.forward(z)
+
+    def test_a_chain_takes_one_shape(self):
+        with pytest.raises(ValueError, match=r"share one condition_shape. Received: \(3,\) of first and \(2,\) of second"):
+            Chain([coupling((3,), name="first"), ActNorm(2), coupling((2,), name="second")])
+        with pytest.raises(ValueError, match=r"share one condition_shape. Received: \(3,\) of affine_coupling and \(2,\) of"):
+            Chain([coupling((3,)), Chain([coupling((2,))])])
 
 
 class TestStockBijectorsInFlows:

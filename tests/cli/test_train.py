@@ -38,6 +38,7 @@ class TestTrain:
         small = ["--set", "model.num_components=1", "--set", "training.xla=false", "--epochs=1"]
         said = cli("train", "--model=GaussianMixture", f"--data={tmp_path}/a.csv", *small, "--output", run).out
         assert "  columns         low, high\n" in said
+        assert tfdgm.load(run).column_names == ("low", "high")
 
         assert cli("sample", run, "--num=3", "--out", tmp_path / "drawn.csv").code == 0
         lines = (tmp_path / "drawn.csv").read_text().splitlines()

@@ -69,6 +69,16 @@ class TestData:
         with pytest.raises(ValueError, match=r"`x` must be finite. Received: -?(nan|inf) at index \(4, 1\)"):
             method(real, x)
 
+    def test_masked_entries(self, method, real):
+        for x in (np.ma.masked_array(X, mask=X > 1), list(np.ma.masked_array(X, mask=X > 1))):
+            with pytest.raises(ValueError, match=r"`x` must have no masked entries. Received: a numpy.ma array"):
+                method(real, x)
+        method(real, np.ma.masked_array(X, mask=False))
+
+    def test_masked_entries_of_a_condition(self, method, conditional):
+        with pytest.raises(ValueError, match=r"`condition` must have no masked entries. Received: a numpy.ma array"):
+            method(conditional, X, condition=np.ma.masked_array(np.ones((12, 2)), mask=np.eye(12, 2)))
+
     def test_too_large_for_float32(self, method, real):
         with pytest.raises(ValueError, match=r"`x` must fit in float32. Received: values up to 1e\+300"):
             method(real, np.full((2, 3), 1e300))
@@ -197,6 +207,17 @@ class TestTraining:
         with pytest.raises(ValueError, match=r"needs a `condition`"):
             conditional.fit(X, np.zeros((12, 2)), validation_data=X, verbose=0)
 
+    def test_masked_entries_elsewhere(self, real, integers, conditional):
+        masked = np.ma.masked_array(np.zeros((12, 3), "int32"), mask=np.eye(12, 3))
+        for call, name in (
+            (lambda: real.fit(X, validation_data=masked, verbose=0), "validation_data"),
+            (lambda: integers.complete(masked, np.ones(3)), "x"),
+            (lambda: integers.complete(np.zeros((12, 3)), masked), "known"),
+            (lambda: conditional.sample(12, condition=masked[:, :2]), "condition"),
+        ):
+            with pytest.raises(ValueError, match=f"`{name}` must have no masked entries"):
+                call()
+
     def test_loss_is_built_in(self):
         with pytest.raises(ValueError, match="The loss is built in"):
             M.MAF((3,), num_layers=1, hidden_units=(4,)).compile("adam", loss="mse")
@@ -241,6 +262,12 @@ class TestTraining:
         z = model.distribution.to_base(tf.constant(x, "float32"))[0].numpy()
         if not warns:
             np.testing.assert_allclose(z.std(axis=0), 1, rtol=0.01)
+
+    def test_what_a_float64_model_is_warned_of(self):
+        x = np.random.default_rng(0).normal(size=(50, 4)) * [50, 1e-6, 1e-200, 0] + [1e9, 1e9, 0, 3]
+        with pytest.warns(UserWarning, match=r"^x\[:, 1\] varies too little for float64: .* So do others, 2 in all") as caught:
+            tfdgm.models.MAF((4,), num_layers=1, hidden_units=(4,), dtype="float64").adapt(x)
+        assert len(caught) == 1
 
     def test_errors_leave_the_weights_alone(self, real):
         before = real.get_weights()
@@ -303,6 +330,37 @@ class TestConstructors:
         name, value = list(options.items())[-1]
         with pytest.raises(ValueError, match=f"{expected}.*Received: {name}={re.escape(repr(value))}"):
             cls(**{"event_shape": (3,), **options})
+
+    @pytest.mark.parametrize(
+        "make,options,expected",
+        [
+            (M.MAF, {"residual": "False"}, "`residual` must be True or False."),
+            (M.MAF, {"act_norm": 1}, "`act_norm` must be True or False."),
+            (M.MADE, {"num_components": 2.0}, "`num_components` must be an integer."),
+            (M.RealNVP, {"num_layers": "2"}, "`num_layers` must be an integer."),
+            (M.RealNVP, {"num_layers": True}, "`num_layers` must be an integer."),
+            (M.MADE, {"seed": True}, "`seed` must be an integer, 0 to 2147483647."),
+            (M.MADE, {"dropout": "0.1"}, "`dropout` must be a number."),
+            (M.MAF, {"hidden_units": "8"}, "`hidden_units` must be a tuple of integers, each 1 or more, e.g. (64, 64)."),
+            (M.PixelCNN, {"event_shape": (2, 2), "filters": 8.0}, "`filters` must be an integer."),
+            (tfdgm.networks.MADE, {"direct": "yes"}, "`direct` must be True or False."),
+            (tfdgm.networks.PixelSNAIL, {"event_shape": (2, 2), "dropout": False}, "`dropout` must be a number."),
+            (
+                lambda event_shape, **options: tfdgm.networks.DenseNetwork(2, 2, **options),
+                {"residual": "no"},
+                "`residual` must be True or False.",
+            ),
+        ],
+    )
+    def test_values_of_another_type_than_the_default(self, make, options, expected):
+        name, value = list(options.items())[-1]
+        with pytest.raises(ValueError, match="^" + re.escape(f"{expected} Received: {name}={value!r}") + "$"):
+            make(**{"event_shape": (3,), **options})
+
+    def test_numpys_numbers_and_lists_are_taken(self):
+        model = M.MAF([3], num_layers=np.int64(1), hidden_units=[4], residual=np.bool_(True), seed=np.int32(3))
+        assert model.get_config()["residual"] is True and model.get_config()["num_layers"] == 1
+        assert M.MADE((3,), hidden_units=(4,), levels=None, dropout=0).levels is None
 
     def test_bad_options_of_the_network(self):
         with pytest.raises(ValueError, match="`input_order` must be one of"):

@@ -170,6 +170,11 @@ class TestRefusedHere:
             ("real", lambda c: c.log_prob([[0, np.nan, 0]]), r"`x` must hold finite .* Received: nan at index \(0, 1\)"),
             ("real", lambda c: c.log_prob([[0, 1e300, 0]]), r"`x` must hold finite numbers of float32. Received: 1e\+300"),
             ("real", lambda c: c.log_prob([["a", "b", "c"]]), "`x` must hold numbers"),
+            (
+                "real",
+                lambda c: c.log_prob(np.ma.masked_less(np.eye(3), 1)),
+                "`x` must have no masked entries. Received: a numpy.ma",
+            ),
             ("real", lambda c: c.log_prob([[1, 2], [3]]), "`x` must be an array of numbers"),
             ("real", lambda c: c.log_prob(np.zeros((5, 3)), [1.0]), "`real` takes no `condition`"),
             ("real", lambda c: c.sample(-1), "`n` must be a non-negative integer. Received: n=-1"),

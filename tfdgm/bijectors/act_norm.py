@@ -1,4 +1,5 @@
 import keras
+import numpy as np
 import tensorflow as tf
 from keras import ops
 
@@ -10,7 +11,7 @@ class ActNorm(Bijector):
 
     log |det dx/dz| = sum_i s_i. `adapt` sets b and s from data so that z has mean 0 and variance 1. It is called once, by
     `DensityModel.fit` before the first step or by you; nothing initialises itself inside a call. b and s are ordinary
-    weights, so a saved and loaded model keeps them.
+    weights, so a saved and loaded model keeps them. `adapt_inverted` sets them from z, so that x has mean 0 and variance 1.
 
     Args:
       event_size: D.
@@ -22,21 +23,44 @@ class ActNorm(Bijector):
         super().__init__(dtype=tf.as_dtype(self.shift_and_log_scale.variable_dtype), name=name)
 
     def forward_and_log_det(self, z, condition=None):
+        self._check_takes(condition)
         b, s = self.shift_and_log_scale.values()
         return z * tf.exp(s) + b, tf.fill(tf.shape(z)[:-1], tf.reduce_sum(s))
 
     def inverse_and_log_det(self, x, condition=None):
+        self._check_takes(condition)
         b, s = self.shift_and_log_scale.values()
         return (x - b) * tf.exp(-s), tf.fill(tf.shape(x)[:-1], -tf.reduce_sum(s))
 
     def adapt(self, x, condition=None):
-        x = tf.reshape(tf.cast(x, tf.float64), (-1, x.shape[-1]))
-        self.adapt_to_moments(tf.reduce_mean(x, axis=0), tf.math.reduce_std(x, axis=0))
+        self.adapt_to_moments(*_moments(x))
+
+    def adapt_inverted(self, z, condition=None):
+        mean, std = _moments(z)
+        std = self._or_one(mean, std)
+        self._assign(-mean / std, -tf.math.log(std))
 
     def adapt_to_moments(self, mean, std):
-        """Sets b and s from the mean and standard deviation [D] of x; one that is constant in float32 keeps the scale 1."""
-        self.shift_and_log_scale.b.assign(mean)
-        self.shift_and_log_scale.s.assign(ops.log(ops.where(std > 1e-7 * ops.abs(mean) + 1e-30, std, ops.ones_like(std))))
+        """Sets b and s from the mean and standard deviation [D] of x; what is constant in the weights' dtype keeps scale 1."""
+        self._assign(mean, ops.log(self._or_one(mean, std)))
+
+    def _or_one(self, mean, std):
+        dtype = tf.as_dtype(self.shift_and_log_scale.variable_dtype)
+        epsilon = float(np.spacing(dtype.as_numpy_dtype(1)))
+        return ops.where(std > epsilon * ops.abs(mean) + 4 / float(dtype.max), std, ops.ones_like(std))
+
+    def _assign(self, b, s):
+        self.shift_and_log_scale.b.assign(b)
+        self.shift_and_log_scale.s.assign(s)
+
+
+def _moments(x):
+    """Mean and standard deviation [D] over all other axes, in float64, of whatever offset and scale."""
+    x = tf.reshape(tf.cast(x, tf.float64), (-1, x.shape[-1]))
+    first = x[0]
+    x = x - first
+    largest = tf.reduce_max(tf.abs(x), axis=0)
+    return first + tf.reduce_mean(x, axis=0), largest * tf.math.reduce_std(tf.math.divide_no_nan(x, largest), axis=0)
 
 
 class _ShiftAndLogScale(keras.layers.Layer):

@@ -33,7 +33,8 @@ class AffineCoupling(Bijector):
 
     def _shift_and_log_scale(self, passed, condition):
         flat, batch = self._one_batch_axis(passed, (self.num_passed,))
-        extra = {} if self.condition_shape is None else {"condition": self._condition_rows(condition, batch)}
+        condition = self._condition_rows(condition, batch)
+        extra = {} if condition is None else {"condition": condition}
         params = tf.cast(self.network(flat, **extra), flat.dtype)
         m, r = tf.split(tf.reshape(params, tf.concat([batch, [params.shape[-1]]], axis=0)), 2, axis=-1)
         return m, bounded_log_scale(r)

@@ -9,6 +9,8 @@ class Bijector(tfb.Bijector):
     value and the log-determinant together, from one run of its network. TFP's four public methods follow from these two. They
     do not use TFP's cache, which is keyed by tensor identity and so returns stale values after a training step.
 
+    A `condition` that the map does not take is a ValueError, in these methods and in the pair.
+
     Shapes: z, x [..., *event]; log-det [...], the sum over the last `event_ndims` axes, in nats.
 
     Args:
@@ -19,7 +21,7 @@ class Bijector(tfb.Bijector):
 
     def __init__(self, *, event_ndims=1, dtype=None, condition_shape=None, name=None):
         super().__init__(forward_min_event_ndims=event_ndims, dtype=dtype, name=name, parameters={})
-        self.condition_shape = condition_shape
+        self.condition_shape = None if condition_shape is None else tuple(condition_shape)
 
     def forward_and_log_det(self, z, condition=None):
         """z -> (x, log |det dx/dz|)."""
@@ -30,26 +32,37 @@ class Bijector(tfb.Bijector):
         raise NotImplementedError
 
     def adapt(self, x, condition=None):
-        """Sets what depends on data (means, scales) from rows x [n, *event]; nothing by default."""
+        """Sets what depends on data (means, scales) from rows x [n, *event], for their `inverse`; nothing by default."""
+
+    def adapt_inverted(self, z, condition=None):
+        """`adapt` of the inverted bijector: from rows z [n, *event], for their `forward`; nothing by default."""
 
     def forward(self, x, name="forward", condition=None):
+        self._check_takes(condition)
         with tf.name_scope(name):
             return self.forward_and_log_det(self._tensor(x), condition)[0]
 
     def inverse(self, y, name="inverse", condition=None):
+        self._check_takes(condition)
         with tf.name_scope(name):
             return self.inverse_and_log_det(self._tensor(y), condition)[0]
 
     def forward_log_det_jacobian(self, x, event_ndims=None, name="forward_log_det_jacobian", condition=None):
+        self._check_takes(condition)
         with tf.name_scope(name):
             return self._sum_over(self.forward_and_log_det(self._tensor(x), condition)[1], event_ndims)
 
     def inverse_log_det_jacobian(self, y, event_ndims=None, name="inverse_log_det_jacobian", condition=None):
+        self._check_takes(condition)
         with tf.name_scope(name):
             return self._sum_over(self.inverse_and_log_det(self._tensor(y), condition)[1], event_ndims)
 
     def _tensor(self, x):
         return tf.convert_to_tensor(x, dtype_hint=self.dtype)
+
+    def _check_takes(self, condition):
+        if self.condition_shape is None and condition is not None:
+            raise ValueError(f"{self.name} takes no `condition` (condition_shape=None). Received one.")
 
     def _one_batch_axis(self, x, event_shape):
         """x [*batch, *event_shape] -> (x [n, *event_shape], batch)."""
@@ -57,6 +70,7 @@ class Bijector(tfb.Bijector):
 
     def _condition_rows(self, condition, batch):
         """A condition, broadcast to [*batch, *condition_shape], as rows [n, *condition_shape]; None where there is none."""
+        self._check_takes(condition)
         if self.condition_shape is None:
             return None
         if condition is None:
@@ -73,15 +87,31 @@ class Bijector(tfb.Bijector):
         return tf.reduce_sum(log_det, axis=list(range(-extra, 0))) if extra else log_det
 
 
-def forward_and_log_det(bijector, z, condition=None, event_ndims=1):
-    """`forward_and_log_det` of any bijector: fused for ours, TFP's two methods (without `condition`) for stock ones."""
+def forward_and_log_det(bijector, z, condition=None, event_ndims=None):
+    """`forward_and_log_det` of any bijector: fused for ours, TFP's two methods for stock ones.
+
+    Args:
+      bijector: ours or a stock TFP one.
+      z: [..., *event].
+      condition: given to a bijector that takes one, and left out for others.
+      event_ndims: how many axes the log-det is summed over; by default those of the bijector, and at least 1 of a stock one.
+    """
     if isinstance(bijector, Bijector):
-        return bijector.forward_and_log_det(z, condition)
+        x, log_det = bijector.forward_and_log_det(z, taken_by(bijector, condition))
+        return x, bijector._sum_over(log_det, event_ndims)
+    event_ndims = max(1, bijector.forward_min_event_ndims) if event_ndims is None else event_ndims
     return bijector.forward(z), bijector.forward_log_det_jacobian(z, event_ndims)
 
 
-def inverse_and_log_det(bijector, x, condition=None, event_ndims=1):
+def inverse_and_log_det(bijector, x, condition=None, event_ndims=None):
     """`inverse_and_log_det` of any bijector, as `forward_and_log_det` above."""
     if isinstance(bijector, Bijector):
-        return bijector.inverse_and_log_det(x, condition)
+        z, log_det = bijector.inverse_and_log_det(x, taken_by(bijector, condition))
+        return z, bijector._sum_over(log_det, event_ndims)
+    event_ndims = max(1, bijector.inverse_min_event_ndims) if event_ndims is None else event_ndims
     return bijector.inverse(x), bijector.inverse_log_det_jacobian(x, event_ndims)
+
+
+def taken_by(bijector, condition):
+    """`condition`, or None where the bijector takes none, as stock ones."""
+    return None if getattr(bijector, "condition_shape", None) is None else condition

@@ -18,7 +18,9 @@ class Permute(Bijector):
             raise ValueError(f"`permutation` must hold each of 0..D-1 once. Received: {permutation}")
 
     def forward_and_log_det(self, z, condition=None):
+        self._check_takes(condition)
         return tf.gather(z, self.permutation, axis=-1), tf.zeros(tf.shape(z)[:-1], z.dtype)
 
     def inverse_and_log_det(self, x, condition=None):
+        self._check_takes(condition)
         return tf.gather(x, np.argsort(self.permutation), axis=-1), tf.zeros(tf.shape(x)[:-1], x.dtype)

@@ -21,10 +21,12 @@ class ScaledSigmoid(Bijector):
         self.upper, self.alpha = float(upper), alpha
 
     def forward_and_log_det(self, z, condition=None):
+        self._check_takes(condition)
         x = self.upper * (tf.sigmoid(z) - self.alpha) / (1 - 2 * self.alpha)
         return x, self._log_det(z)
 
     def inverse_and_log_det(self, x, condition=None):
+        self._check_takes(condition)
         y = self.alpha + (1 - 2 * self.alpha) * x / self.upper
         inside = tf.reduce_all((y > 0) & (y < 1), axis=-1)
         y = tf.clip_by_value(y, 1e-6, 1 - 1e-6)

@@ -1,5 +1,8 @@
 """Slices at a moving index. In an exported graph, which XLA does not compile, each is as few operations as there can be."""
 
+import contextlib
+import functools
+
 import keras
 from keras import ops
 
@@ -34,10 +37,10 @@ def take_slice(x, start, shape):
 
 
 def update_slice(x, start, update):
-    """x with `update` written at `start` (a list of one integer an axis), in place inside a loop; differentiable in x and update.
-    An axis that starts at 0 and is of unknown length is written whole.
+    """x with `update` written at `start` (a list of one integer an axis), in place inside a loop; differentiable in x and update,
+    as often as one likes. An axis that starts at 0 and is of unknown length is written whole.
 
-    `keras.ops.slice_update` becomes XlaDynamicUpdateSlice under TensorFlow, which has no gradient and is no core op;
+    `keras.ops.slice_update` becomes XlaDynamicUpdateSlice under TensorFlow, which has no gradient (2.21) and is no core op;
     TensorStridedSliceUpdate is a core op, but XLA refuses it with a moving index.
     """
     if keras.backend.backend() != "tensorflow":
@@ -53,17 +56,23 @@ def update_slice(x, start, update):
         return tf.raw_ops.TensorStridedSliceUpdate(
             input=x, begin=start, end=start + sizes, strides=[1] * len(sizes), value=update, begin_mask=mask, end_mask=mask
         )
-    start = tf.stack([tf.cast(s, tf.int32) for s in start])
+    _differentiate_slice_updates()
+    return ops.slice_update(x, tf.stack([tf.cast(s, tf.int32) for s in start]), update)
 
-    @tf.custom_gradient
-    def run(x, update):
-        def gradient(upstream):
-            size = update.shape if update.shape.is_fully_defined() else tf.shape(update)
-            return ops.slice_update(upstream, start, tf.zeros_like(update)), tf.slice(upstream, start, size)
 
-        return ops.slice_update(x, start, update), gradient
+@functools.cache
+def _differentiate_slice_updates():
+    """Gives TensorFlow the gradient of XlaDynamicUpdateSlice, once. A gradient that the op has itself is found inside loops of
+    loops and their gradients, where that of a `tf.custom_gradient` reaches for tensors of a loop that is gone."""
+    import tensorflow as tf
 
-    return run(x, update)
+    def gradient(op, upstream):
+        _, update, start = op.inputs
+        size = update.shape if update.shape.is_fully_defined() else tf.shape(update)
+        return ops.slice_update(upstream, start, tf.zeros_like(update)), tf.slice(upstream, start, size), None
+
+    with contextlib.suppress(KeyError):  # Another library may have given it one.
+        tf.RegisterGradient("XlaDynamicUpdateSlice")(gradient)
 
 
 def _is_exported():

@@ -8,7 +8,7 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from tfdgm import serving
-from tfdgm.arguments import check_whole
+from tfdgm.arguments import check_types, check_whole
 from tfdgm.distributions import Distribution, Wrapped, candidates
 from tfdgm.distributions.noise import derived_seeds, seeds_of_places
 from tfdgm.layers import first_noise_row, noise_from_row
@@ -16,6 +16,7 @@ from tfdgm.models import inputs
 from tfdgm.training import StopOnNonFinite, computing_in, guarded_update, replica_id, total
 
 _FUNCTIONS = {"log_prob": "log_prob_of_rows", "sample": "from_noise", "complete": "complete_from_noise"}
+_NAMES = ("column_names", "condition_names")  # In the config, once training data gave them.
 
 
 class DensityModel(keras.Model):
@@ -47,6 +48,7 @@ class DensityModel(keras.Model):
         bound.apply_defaults()
         instance.__dict__["_arguments"] = {k: inputs.plain(v) for k, v in list(bound.arguments.items())[1:]}
         inputs.check_arguments(instance._arguments)
+        check_types(cls.__init__, (None, *args), kwargs)
         return instance
 
     def __init__(self, *, dtype=None, name=None):
@@ -76,6 +78,8 @@ class DensityModel(keras.Model):
         self._noise_step = self.add_weight(name="noise_step", **counter)
         self._loss_metric = keras.metrics.Mean(name="loss")
         self._functions = {}
+        #: Names of the columns of x and of the condition in the training data, where it was a DataFrame: others are put in order.
+        self.column_names = self.condition_names = None
         self.built = True
 
     @classmethod
@@ -192,7 +196,7 @@ class DensityModel(keras.Model):
             )
         x = self._check_x(x)
         batch = x.shape[: x.ndim - len(self.event_shape)]
-        known = inputs.check_known(known, x.shape, self.event_shape)
+        known = inputs.check_known(inputs.in_order(known, self.column_names, "known"), x.shape, self.event_shape)
         condition = self._check_condition(condition, batch)
         k = 1 if num_candidates is None else num_candidates
         check_whole(num_candidates=k)
@@ -333,6 +337,7 @@ class DensityModel(keras.Model):
         if not self.trainable_weights:
             raise ValueError("There is nothing to train: the model holds no trainable variables.")
         if not int(self.adapted.numpy()):
+            self._remember_columns(x, condition)
             self.adapt(data)
         if self.compiled and not self.optimizer.built:  # Or the training step is traced twice.
             with self.distribute_strategy.scope():
@@ -373,6 +378,7 @@ class DensityModel(keras.Model):
     def adapt(self, x, condition=None):
         """Sets what depends on data from up to 65,536 rows of x, as `fit` does before its first step."""
         data = x if isinstance(x, tuple) else inputs.training_data(self, x, condition)
+        self._remember_columns(x, condition)
         with inputs.readable_errors():
             x, condition = inputs.some_rows(data, 65536)
         if self.levels is None:
@@ -442,16 +448,27 @@ class DensityModel(keras.Model):
         serving.restore(self, path)
 
     def get_config(self):
-        return dict(self._arguments)
+        names = {name: getattr(self, name) for name in _NAMES if getattr(self, name) is not None}
+        return {**self._arguments, **names}
 
     @classmethod
     def from_config(cls, config):
-        return cls(**config)
+        model = cls(**{name: value for name, value in config.items() if name not in _NAMES})
+        model.column_names, model.condition_names = (config.get(name) and tuple(config[name]) for name in _NAMES)
+        return model
+
+    def _remember_columns(self, x, condition):
+        """Of what a model learns from first."""
+        if not int(self.adapted.numpy()):
+            self.column_names = self.column_names or inputs.column_names(x)
+            self.condition_names = self.condition_names or inputs.column_names(condition)
 
     def _check_x(self, x):
+        x = inputs.in_order(x, self.column_names, "x")
         return inputs.check_x(x, self.event_shape, self.levels, self.compute_dtype)
 
     def _check_condition(self, condition, batch):
+        condition = inputs.in_order(condition, self.condition_names, "condition")
         return inputs.check_condition(condition, self.condition_shape, batch, self.compute_dtype)
 
 

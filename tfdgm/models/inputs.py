@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfdgm.arguments import check_whole, checked_sizes
+from tfdgm.arguments import check_whole, checked_sizes, has_masked
 
 
 def plain(value):
@@ -57,6 +57,39 @@ def build_layers(distribution):
     for layer in layers:
         if not layer.built:
             raise ValueError(f"{type(layer).__name__} has no weights yet: build it, or call the distribution's log_prob, first.")
+
+
+def column_names(x):
+    """The names of a DataFrame's columns, or of a Series; None of arrays, and where two are the same."""
+    names = x.columns if hasattr(x, "columns") else [x.name] if _is_series(x) and x.name is not None else ()
+    names = tuple(name if isinstance(name, (str, int)) else str(name) for name in (plain(n) for n in names))
+    return names if names and len(set(names)) == len(names) else None
+
+
+def in_order(x, names, what):
+    """x with its columns in the order of `names`, those of the training data; what has no names is as it is.
+
+    A Series is one row, where its index holds the names. Names 0..D-1 are those of a DataFrame that was given none.
+    """
+    if names is None:
+        return x
+    if _is_series(x):
+        received = tuple(x.index)
+        if set(received) != set(names):
+            received = (x.name,) if len(names) == 1 and isinstance(x.name, str) else None
+    else:
+        received = column_names(x)
+    if received is None or received == tuple(names):
+        return x
+    if set(received) == set(names):
+        return np.asarray(x)[..., [received.index(name) for name in names]]
+    if tuple(range(len(received))) == received or tuple(range(len(names))) == tuple(names):
+        return x
+    raise ValueError(f"`{what}` must have the columns of the training data, {tuple(names)}, in any order. Received: {received}")
+
+
+def _is_series(x):
+    return hasattr(x, "name") and hasattr(x, "index") and hasattr(x, "to_numpy")
 
 
 def check_x(x, event_shape, levels, dtype, name="x"):
@@ -114,6 +147,8 @@ def check_known(known, shape, event_shape):
 
 
 def _numeric(x, name):
+    if has_masked(x):
+        raise ValueError(f"`{name}` must have no masked entries. Received: a numpy.ma array with some; fill or drop them first.")
     try:
         x = np.asarray(x)
     except (ValueError, TypeError) as error:
@@ -131,11 +166,12 @@ def training_data(model, x, condition=None, name="x"):
             "tf.data of it."
         )
     if not isinstance(x, tf.data.Dataset):
-        x = check_x(x, model.event_shape, model.levels, model.compute_dtype, name)
+        x = check_x(in_order(x, model.column_names, name), model.event_shape, model.levels, model.compute_dtype, name)
         if x.ndim != 1 + len(model.event_shape):
             raise ValueError(f"`{name}` must have shape [n, *{model.event_shape}]. Received: {name}.shape={x.shape}")
         if not len(x):
             raise ValueError(f"`{name}` must hold at least one row. Received: {name}.shape={x.shape}")
+        condition = in_order(condition, model.condition_names, "condition")
         condition = check_condition(condition, model.condition_shape, x.shape[:1], model.compute_dtype)
         return x, condition
 
@@ -193,14 +229,18 @@ def some_rows(data, count):
 
 
 def warn_of_constants(x):
-    """Warns of dimensions of x [n, *event_shape] that float32 knows as one value, or as a few: no density can be learned."""
-    deviation = np.atleast_1d(x.std(axis=0, dtype="float64"))
-    places = np.argwhere(deviation <= 1e-5 * np.abs(np.atleast_1d(x[0])))
+    """Warns of dimensions of x [n, *event_shape] that its dtype knows as one value, or as a few: no density can be learned."""
+    from_first = x - x[0]
+    largest = np.abs(from_first).max(axis=0)
+    from_first /= np.where(largest > 0, largest, 1)  # Or squares of numbers below 1e-160 would be 0.
+    deviation = np.atleast_1d(largest * from_first.std(axis=0, dtype="float64"))
+    few = 100 * float(np.spacing(np.ones((), x.dtype)))
+    places = np.argwhere(deviation <= few * np.abs(np.atleast_1d(x[0])))
     if len(x) > 1 and len(places):
         first = tuple(places[0])
         more = f" So do others, {len(places)} in all." if len(places) > 1 else ""
         warnings.warn(
-            f"x[:, {', '.join(map(str, first))}] varies too little for float32: standard deviation {deviation[first]:.3g}, at "
+            f"x[:, {', '.join(map(str, first))}] varies too little for {x.dtype}: standard deviation {deviation[first]:.3g}, at "
             f"values like {np.atleast_1d(x[0])[first]:.9g}. Subtract an offset from it, or leave it out: its density means "
             f"nothing.{more}",
             stacklevel=3,

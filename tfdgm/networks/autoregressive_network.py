@@ -4,6 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from tfdgm.arguments import check_types
 from tfdgm.layers import take_row, update_slice
 
 
@@ -22,6 +23,10 @@ class AutoregressiveNetwork(keras.layers.Layer):
       order: order[t] is the flat index into the event of the position that comes t-th; a permutation of 0..D-1.
       condition_shape: shape of the condition c in p(x|c), or None.
     """
+
+    def __new__(cls, *args, **kwargs):
+        check_types(cls.__init__, (None, *args), kwargs)
+        return super().__new__(cls, *args, **kwargs)
 
     def __init__(self, event_shape, params_size, order, condition_shape=None, **kwargs):
         super().__init__(**kwargs)

@@ -3,7 +3,7 @@ import math
 import keras
 from keras import ops
 
-from tfdgm.arguments import checked_sizes
+from tfdgm.arguments import check_types, checked_sizes
 from tfdgm.layers import Dropout
 
 
@@ -22,6 +22,10 @@ class DenseNetwork(keras.layers.Layer):
       condition_shape: shape of the condition, or None; it joins x at the input.
       seed: of the dropout; another for each network of a model.
     """
+
+    def __new__(cls, *args, **kwargs):
+        check_types(cls.__init__, (None, *args), kwargs)
+        return super().__new__(cls, *args, **kwargs)
 
     def __init__(
         self,

@@ -113,8 +113,8 @@ class ImageTransformer(ImageNetwork):
         for layer in range(self.num_layers):
             drop, (first_norm, second_norm) = self.dropout[2 * layer : 2 * layer + 2], self.norms[layer]
             a = self.attention(*ops.split(self.query_key_value[layer](h), 3, axis=-1))
-            h = first_norm(h + drop[0](self.join[layer](a), training=training))
-            h = second_norm(h + drop[1](self.narrow[layer](self.widen[layer](h)), training=training))
+            h = _normalized_by(first_norm, h + drop[0](self.join[layer](a), training=training))
+            h = _normalized_by(second_norm, h + drop[1](self.narrow[layer](self.widen[layer](h)), training=training))
         return ops.reshape(self.head(h), (-1, *self.event_shape, self.params_size))
 
     def _of_condition(self, condition):
@@ -189,6 +189,13 @@ class ImageTransformer(ImageNetwork):
 
 def _dense(x, kernel, bias):
     return ops.matmul(x, kernel) + bias
+
+
+def _normalized_by(norm, h):
+    """norm(h). Keras takes moments from TensorFlow, which lets no gradient through the mean (2.21): a first derivative is right,
+    as the terms cancel, and a second is not."""
+    full = ops.cast(h, keras.backend.result_type(h.dtype, "float32"))
+    return ops.cast(_normalized(full, norm.gamma, norm.beta), h.dtype)
 
 
 def _normalized(h, scale, offset):

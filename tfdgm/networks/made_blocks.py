@@ -37,8 +37,9 @@ class MADEBlocks:
         return groups
 
     def split(self, u):
-        """[D, n, ...] -> [num_blocks, block_size, n, ...], padded."""
-        u = ops.pad(u, [[0, self.num_positions - self.network.event_size]] + [[0, 0]] * (len(u.shape) - 1))
+        """[D, n, ...] -> [num_blocks, block_size, n, ...], padded with the first rows again."""
+        # With values that `emit` takes: 0 is no noise of a quantile, and an infinite x makes gradients NaN though it is cut off.
+        u = ops.concatenate([u, u[: self.num_positions - self.network.event_size]], axis=0)
         return ops.reshape(u, (self.num_blocks, self.block_size, *ops.shape(u)[1:]))
 
     def generate(self, emit, inputs, order, weights, *, return_params=False):

@@ -10,6 +10,8 @@ import urllib.parse
 import numpy as np
 import tensorflow as tf
 
+from tfdgm.arguments import has_masked
+
 #: Seconds of the first pause before a retry; each further one is twice as long, times a random number in [0.5, 1].
 _FIRST_PAUSE = 0.2
 
@@ -368,6 +370,8 @@ def _seeds(seed, n):
 
 
 def _numbers(values, name):
+    if has_masked(values):
+        raise ValueError(f"`{name}` must have no masked entries. Received: a numpy.ma array with some; fill or drop them first.")
     try:
         values = np.asarray(values)
     except (ValueError, TypeError) as error:

@@ -203,9 +203,12 @@ def build_model(recipe, splits):
         found["dtype"] = recipe.training["precision"]
     given = runs.arguments(recipe, known, found, splits.condition_shape)
     try:
-        return cls(**given)
+        model = cls(**given)
     except (TypeError, ValueError) as error:
         raise RecipeError(f"[model]: {name} could not be built from {given}: {error}") from None
+    if splits.columns and model.event_shape == (len(splits.columns),):
+        model.column_names = tuple(splits.columns)  # A DataFrame given to the model later is put in their order.
+    return model
 
 
 def make_card(recipe, splits, model, record, results, output_dir):
