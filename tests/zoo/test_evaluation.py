@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+import tfdgm
 from tfdgm import zoo
 
 pytestmark = pytest.mark.usefixtures("eagerly")
@@ -11,8 +12,22 @@ class Scores:
 
     levels, event_shape = 4, (2, 3)
 
-    def log_prob(self, x, condition=None):
+    def lower_bound(self, x, condition=None, *, first_row):
         return np.float32(x) if condition is None else np.float32(x) + condition
+
+
+class TestEstimates:
+    def test_the_error_is_that_of_the_draws_too(self):
+        # Rows that are all equal: with one fixed draw for all, the error was 0 and the mean that of this draw.
+        model = tfdgm.models.MAF((2,), levels=4, num_layers=1, hidden_units=(4,))
+        model.use_xla = False
+        x = np.full((2000, 2), 1)
+        result = zoo.evaluate(model, [x[:700], x[700:]])
+        draws = np.random.default_rng(0).uniform(size=(200_000, 2)).astype("float32")
+        rows = np.repeat(x[:1].astype("int32"), len(draws), axis=0)
+        bound = model.distribution.log_prob_of_rows(rows, noise=draws).numpy().mean()
+        assert 0 < result.standard_error < 0.05
+        assert abs(result.log_likelihood - bound) < 5 * result.standard_error
 
 
 class TestEvaluate:

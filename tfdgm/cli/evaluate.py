@@ -40,7 +40,7 @@ def run(arguments):
     else:
         dataset = getattr(splits, FLAGS.split)
     result = evaluate(model, reshaped(model, dataset))
-    bound = "  (a lower bound: uniform dequantization)" if model.is_bound else ""
+    bound = "  (a lower bound, by random draws of dequantization noise)" if model.is_bound else ""
     print(f"{type(model).__name__} on {splits.name}, {FLAGS.split}: {result.rows:,} rows")
     error = f" ± {result.standard_error:.4f}" if result.rows > 1 else ""
     print(f"log-likelihood  {result.log_likelihood:.4f}{error} nats{bound}")

@@ -19,7 +19,7 @@ class Flow(Distribution):
       bijector: f; ours or a stock TFP one. One over vectors sees the event flattened.
       event_shape: shape of x.
       base: a `tfd.Distribution` of z with this event shape; the standard normal by default.
-      condition_shape: shape of the condition, or None.
+      condition_shape: shape of the condition; by default the one that the bijector or the base takes, if any.
       condition_scaling: a `layers.Standardize` of conditions; a new one by default.
     """
 
@@ -37,12 +37,20 @@ class Flow(Distribution):
         base = StandardNormal(event_shape, dtype=dtype) if base is None else base
         self.bijector, self.base = bijector, base if isinstance(base, Distribution) else Wrapped(base)
         self.kind = self.base.kind
-        if condition_scaling is None and getattr(bijector, "condition_shape", None) is not None:
-            condition_scaling = Standardize(bijector.condition_shape, dtype=tf.as_dtype(dtype).name)
+        of_bijector = getattr(bijector, "condition_shape", None)
+        if condition_scaling is None and of_bijector is not None:
+            condition_scaling = Standardize(of_bijector, dtype=tf.as_dtype(dtype).name)
+        taken = [tuple(shape) for shape in (of_bijector, self.base.condition_shape) if shape is not None]
+        asked = taken[0] if condition_shape is None and taken else condition_shape
+        if any(shape != tuple(asked) for shape in taken) or (asked is not None and not taken):
+            raise ValueError(
+                "`condition_shape` must be that of the bijector, of the base, or of both, which take the same condition. "
+                f"Received: condition_shape={condition_shape}; {of_bijector} and {self.base.condition_shape} of bijector and base"
+            )
         super().__init__(
             event_shape,
             dtype=dtype,
-            condition_shape=condition_shape,
+            condition_shape=asked,
             is_reparameterized=self.base.reparameterization_type == tfd.FULLY_REPARAMETERIZED,
             condition_scaling=condition_scaling,
             name=name,

@@ -76,7 +76,7 @@ class DensityModel(keras.Model):
         self._skipped_in_a_row = self.add_weight(name="skipped_in_a_row", **counter)
         self._non_finite_weight = self.add_weight(name="non_finite_weight", **counter)
         self._noise_step = self.add_weight(name="noise_step", **counter)
-        self._loss_metric = keras.metrics.Mean(name="loss")
+        self._loss_metric = keras.metrics.Mean(name="loss", dtype=self.variable_dtype)
         self._functions = {}
         #: Names of the columns of x and of the condition in the training data, where it was a DataFrame: others are put in order.
         self.column_names = self.condition_names = None
@@ -342,10 +342,10 @@ class DensityModel(keras.Model):
         if self.compiled and not self.optimizer.built:  # Or the training step is traced twice.
             with self.distribute_strategy.scope():
                 self.optimizer.build(self.trainable_variables)
+        batch_size = kwargs.pop("batch_size", None)
+        if validation_data is not None:
+            validation_data = inputs.batches(validation_data, kwargs.pop("validation_batch_size", None) or batch_size)
         if not isinstance(data, tf.data.Dataset):
-            batch_size = kwargs.pop("batch_size", None)
-            batch_size = 32 if batch_size is None else batch_size
-            check_whole(batch_size=batch_size)
             data = inputs.full_batches(data, batch_size, kwargs.pop("shuffle", True))
         kwargs["shuffle"] = False  # Done above, or by the tf.data.
         callbacks = [callbacks] if isinstance(callbacks, keras.callbacks.Callback) else list(callbacks or [])
@@ -363,14 +363,11 @@ class DensityModel(keras.Model):
             inputs.refuse(kwargs, "y", "sample_weight")
             check_whole(num_samples=num_samples)
             data = inputs.training_data(self, x, condition)
-            if self.kind == "estimate" and num_samples > 1:
-                # Noise goes by the number of a row, so the rows that come again get other noise.
-                data = inputs.batches(data, kwargs).repeat(num_samples)
-            x, condition = (data, None) if isinstance(data, tf.data.Dataset) else data
-        else:
-            condition = kwargs.pop("y", condition)
+            x = inputs.batches(data, kwargs.pop("batch_size", None), kwargs.pop("steps", None))
+            if self.kind == "estimate":
+                x = x.repeat(num_samples)  # Noise goes by the number of a row: the rows that come again get other noise.
         with inputs.readable_errors():
-            result = super().evaluate(x, condition, **kwargs)
+            result = super().evaluate(x, **kwargs)
         if not float(self._loss_metric.count.numpy()):
             raise ValueError("The tf.data is empty: expected at least one batch.")
         return result
@@ -389,9 +386,9 @@ class DensityModel(keras.Model):
     def predict(self, x, condition=None, **kwargs):
         """Keras's `predict`: log p(x) of each row of x (array, or tf.data of x or (x, condition)), a NumPy array [n], in nats.
         What it refuses, and its numbers, are those of `log_prob`."""
-        data = inputs.batches(inputs.training_data(self, x, condition), kwargs)
+        data = inputs.training_data(self, x, condition)
         with inputs.readable_errors():
-            return super().predict(data, **kwargs)
+            return super().predict(inputs.batches(data, kwargs.pop("batch_size", None), kwargs.pop("steps", None)), **kwargs)
 
     def train_step(self, data):
         x, condition = inputs.unpack(data)

@@ -260,7 +260,7 @@ def split_rows(data, fraction):
 
 def full_batches(data, batch_size, shuffle):
     """A tf.data over arrays, in batches of one size, for XLA compiles anew for every size: each epoch leaves out another rest."""
-    n = len(data[0])
+    n, batch_size = len(data[0]), _batch_size(batch_size)
     rows = tf.data.Dataset.range(n)
     rows = rows.shuffle(n, reshuffle_each_iteration=True) if shuffle else rows
     arrays = [tf.constant(a) for a in data if a is not None]
@@ -272,17 +272,19 @@ def full_batches(data, batch_size, shuffle):
     return rows.batch(batch_size, drop_remainder=n >= batch_size).map(take).prefetch(tf.data.AUTOTUNE)
 
 
-def batches(data, kwargs):
-    """What `training_data` returned as a tf.data of batches in order; `batch_size` and `steps` are taken out of a Keras method's
-    kwargs."""
-    steps = kwargs.pop("steps", None)
+def batches(data, batch_size=None, steps=None):
+    """What `training_data` returned as a tf.data of batches in order, `steps` of them or all. (Keras makes float32 of arrays.)"""
     if not isinstance(data, tf.data.Dataset):
-        batch_size = kwargs.pop("batch_size", None)
-        batch_size = 32 if batch_size is None else batch_size
-        check_whole(batch_size=batch_size)
         arrays = tuple(a for a in data if a is not None)
-        data = tf.data.Dataset.from_tensor_slices(arrays if len(arrays) > 1 else arrays[0]).batch(batch_size)
+        data = tf.data.Dataset.from_tensor_slices(arrays if len(arrays) > 1 else arrays[0]).batch(_batch_size(batch_size))
     return data if steps is None else data.take(steps)
+
+
+def _batch_size(batch_size):
+    """Keras's default where it is None."""
+    batch_size = 32 if batch_size is None else batch_size
+    check_whole(batch_size=batch_size)
+    return batch_size
 
 
 def refuse(kwargs, *names):

@@ -44,7 +44,7 @@ def published(card):
 def text(card):
     """The whole card, to be read by a person."""
     data, model, run = card["data"], card["model"], card["training"]
-    bound = "upper bound on the NLL: uniform dequantization" if card["is_bound"] else "exact"
+    bound = "an upper bound on the NLL, by random draws of dequantization noise" if card["is_bound"] else "exact"
     columns = [data["columns"]] if data.get("columns") else []  # Older cards do not say.
     bits = {split: card[split]["bits_per_dim"] for split in ("validation", "test")}
     lines = [

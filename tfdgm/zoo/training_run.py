@@ -247,6 +247,7 @@ def make_card(recipe, splits, model, record, results, output_dir):
             "backend": record["backend"],
         },
         "is_bound": bool(model.is_bound),
+        "kind": model.kind,
         **{
             split: {
                 "nll": -result.log_likelihood,
