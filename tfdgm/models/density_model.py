@@ -80,6 +80,9 @@ class DensityModel(keras.Model):
         self._functions = {}
         #: Names of the columns of x and of the condition in the training data, where it was a DataFrame: others are put in order.
         self.column_names = self.condition_names = None
+        # For tf.train.Checkpoint, which does not see layers that Keras layers hold in lists (Keras 3.15).
+        self._all_weights = tf.Module()
+        self._all_weights.values = {f"{i:04d}": weight.value for i, weight in enumerate(self.weights)}
         self.built = True
 
     @classmethod
@@ -307,6 +310,10 @@ class DensityModel(keras.Model):
         if half and not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
             optimizer = keras.optimizers.LossScaleOptimizer(optimizer)  # Or small gradients become 0.
         super().compile(optimizer=optimizer, **kwargs)
+        # Now, so that tf.train.Checkpoint finds the optimizer's state, and the training step is not traced twice.
+        if self.trainable_variables and not self.optimizer.built:
+            with self.distribute_strategy.scope():
+                self.optimizer.build(self.trainable_variables)
         if not one_replica and getattr(self.optimizer, "gradient_accumulation_steps", None):
             raise ValueError(
                 "Keras (3.15) cannot accumulate gradients on several replicas. Leave gradient_accumulation_steps out, or train "
@@ -317,7 +324,6 @@ class DensityModel(keras.Model):
     def compile_from_config(self, config):
         """Keras calls this when it loads a .keras file, so that the optimizer's state comes back too."""
         self.compile(**keras.saving.deserialize_keras_object(config))
-        self.optimizer.build(self.trainable_variables)
 
     def fit(self, x, condition=None, *, validation_data=None, callbacks=None, **kwargs):
         """Keras's `fit`. x: an array [n, *event_shape], or a tf.data of batches of x or of (x, condition).
@@ -339,9 +345,6 @@ class DensityModel(keras.Model):
         if not int(self.adapted.numpy()):
             self._remember_columns(x, condition)
             self.adapt(data)
-        if self.compiled and not self.optimizer.built:  # Or the training step is traced twice.
-            with self.distribute_strategy.scope():
-                self.optimizer.build(self.trainable_variables)
         batch_size = kwargs.pop("batch_size", None)
         if validation_data is not None:
             validation_data = inputs.batches(validation_data, kwargs.pop("validation_batch_size", None) or batch_size)
