@@ -40,7 +40,17 @@ def identity(recipe):
 
 def data_options(recipe):
     """The arguments of `tfdgm.data.load` in a recipe, beside the source."""
-    return {key: value for key, value in recipe.data.items() if value is not None and key != "source"}
+    options = {key: value for key, value in recipe.data.items() if value is not None and key != "source"}
+    return {**options, "dtype": data_dtype(recipe)}
+
+
+def data_dtype(recipe):
+    """What real values are read as: float64 for a model in float64, else float32."""
+    try:
+        policy = keras.dtype_policies.get(recipe.model.get("dtype"))
+    except (TypeError, ValueError) as error:
+        raise RecipeError(f'[model]: dtype must be one of Keras\'s, as "float64". Received: {recipe.model["dtype"]!r}') from error
+    return "float64" if policy.variable_dtype == "float64" else "float32"
 
 
 def steps_of_epoch(recipe, num_train, num_valid, num_test):
