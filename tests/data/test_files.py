@@ -192,6 +192,18 @@ class TestColumns:
         assert csv_files.header(["0", "a"]) == csv_files.header(None) == b""
 
 
+class TestNumberFormat:
+    @pytest.mark.parametrize("dtype", ["float32", "float64"])
+    def test_reals_are_read_back_as_they_were(self, dtype):
+        x = np.random.RandomState(0).randn(100).astype(dtype)
+        texts = [csv_files.number_format(dtype) % v for v in x.tolist()]
+        assert (np.array([float(text) for text in texts]).astype(dtype) == x).all()
+        assert max(len(text) for text in texts) < (16 if dtype == "float32" else 26)
+
+    def test_integers(self):
+        assert csv_files.number_format(np.int32) % 2**31 == "2147483648"
+
+
 class TestParquet:
     def test_rows(self, tmp_path):
         write_parquet(tmp_path / "a.parquet", X)

@@ -53,7 +53,8 @@ def load_splits(model, name, source, *, condition=None, data_dir=None):
     if model.condition_shape is None and condition is not None:
         raise UsageError("This model takes no --condition.")
     if model.condition_shape is not None:
-        options["condition"] = condition_names(model, name, condition)
+        trained = recipe and recipe.data["condition"]
+        options["condition"] = trained if condition is None else _in_order(parse_names(condition), trained)
     if model.condition_shape is not None and options["condition"] is None:
         raise UsageError("This model needs a condition: --condition=label, or the names of columns.")
     options |= {"levels": model.levels, "dtype": data_dtype(model), "columns": columns_of(name)}
@@ -95,10 +96,25 @@ def condition_names(model, name, text=None):
     is no text; None where the text holds numbers, and for a model without a condition."""
     if model.condition_shape is None:
         return None
+    recipe = recipe_of(name)
+    trained = recipe and recipe.data["condition"]
     if text is None:
-        recipe = recipe_of(name)
-        return recipe and recipe.data["condition"]
-    return parse_names(text) if _numbers(text) is None else None
+        return trained
+    return _in_order(parse_names(text), trained) if _numbers(text) is None else None
+
+
+def _in_order(names, trained):
+    """The names of a condition; those that it had in training in the order that they had there."""
+    if not isinstance(names, list) or not isinstance(trained, list):
+        return names
+    if sorted(names) == sorted(trained):
+        return trained
+    for here, there in zip(names, trained, strict=False):
+        if here != there and here in trained:
+            raise UsageError(
+                f"--condition must have {here!r} at its place in training: {','.join(trained)}. Received: {','.join(names)}"
+            )
+    return names
 
 
 def parse_condition(model, text):

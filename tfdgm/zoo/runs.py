@@ -48,8 +48,9 @@ def data_dtype(recipe):
     """What real values are read as: float64 for a model in float64, else float32."""
     try:
         policy = keras.dtype_policies.get(recipe.model.get("dtype"))
-    except (TypeError, ValueError) as error:
-        raise RecipeError(f'[model]: dtype must be one of Keras\'s, as "float64". Received: {recipe.model["dtype"]!r}') from error
+    except (TypeError, ValueError):
+        received = recipe.model["dtype"]
+        raise RecipeError(f"[model]: dtype must be 'float32', 'float64' or a mixed one. Received: {received!r}") from None
     return "float64" if policy.variable_dtype == "float64" else "float32"
 
 
@@ -75,6 +76,11 @@ def arguments(recipe, known, found, condition_shape):
     for key in given:
         if key not in known:
             raise RecipeError(f"[model]: {unknown_name(f'argument of {name}', key, known)}")
+    if "dtype" in given and recipe.training["precision"] != "float32":
+        raise RecipeError(
+            "Give dtype in [model] or precision in [training], not both. "
+            f"Received: dtype={given['dtype']!r}, precision={recipe.training['precision']!r}"
+        )
     if condition_shape is not None:
         if "condition_shape" not in known:
             raise RecipeError(f"{name} takes no condition. Leave `condition` out of [data].")
