@@ -220,12 +220,12 @@ class TestBuilding:
         assert runs.data_options(recipe)["dtype"] == dtype
 
     def test_files_are_read_in_keras_own_dtype(self):
-        before = keras.config.floatx()
-        keras.config.set_floatx("float64")
+        before = keras.config.dtype_policy()
+        keras.config.set_dtype_policy("float64")
         try:
             assert runs.data_options(Recipe({"model": {"class": "MAF"}, "data": {"source": "x"}}))["dtype"] == "float64"
         finally:
-            keras.config.set_floatx(before)
+            keras.config.set_dtype_policy(before)
 
     @pytest.mark.parametrize("dtype", ["float", "double", 64, [32]])
     def test_an_unknown_dtype(self, dtype):
