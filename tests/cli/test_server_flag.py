@@ -98,6 +98,15 @@ class TestSample:
                 np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
         assert here.read_bytes() == there.read_bytes()  # Integers.
 
+    def test_float64(self, cli, url, fine, tmp_path):
+        arguments, read = ["--num=30", "--seed=7", "--condition=0.3", "--server", url], {"csv": np.loadtxt, "npy": np.load}
+        expected = np.asarray(tfdgm.load(fine).sample(30, seed=7, condition=[0.3]))
+        for suffix, options in (("csv", {"delimiter": ","}), ("npy", {})):
+            assert cli("sample", "fine", *arguments, "--out", tmp_path / f"x.{suffix}").code == 0
+            x = read[suffix](tmp_path / f"x.{suffix}", **options)
+            assert x.dtype == np.float64
+            np.testing.assert_allclose(x, expected, rtol=1e-12)
+
     def test_the_same_picture(self, cli, fails, url, images, tmp_path):
         arguments = ["--num=4", "--condition=1"]
         assert cli("sample", images, *arguments, "--out", tmp_path / "a.png").code == 0
