@@ -53,6 +53,15 @@ class TestScore:
             np.testing.assert_allclose(np.load(out), expected, rtol=1e-5)
         assert "300 rows" in cli("evaluate", run, data, "--split=all").out
 
+        swapped = ["--condition=age,height", "--out", out]  # The same names mean the same.
+        assert cli("score", run, tmp_path / "t.csv", *swapped).code == 0
+        np.testing.assert_allclose(np.load(out), expected, rtol=1e-5)
+        evaluated = {cli("evaluate", run, data, *flags).out for flags in ([], ["--condition=age,height"])}
+        assert len(evaluated) == 1 and "nats" in evaluated.pop()
+        moved = "--condition must have 'age' at its place in training: height,age. Received: age,x"
+        assert moved in fails("score", run, tmp_path / "t.csv", "--out", out, "--condition=age,x", code=2)
+        assert moved in fails("evaluate", run, data, "--condition=age,x", code=2)
+
         np.save(tmp_path / "x.npy", rows[:, [1, 3]])
         assert cli("score", run, tmp_path / "x.npy", "--out", out, "--condition=0.5,2").code == 0
         np.testing.assert_allclose(np.load(out), model.log_prob(rows[:, [1, 3]], np.float32([0.5, 2])), rtol=1e-5)

@@ -21,8 +21,17 @@ def images(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def server(vector_model, images, tmp_path_factory):
-    models = {"vectors": vector_model / "model", "images": images}
+def fine(tmp_path_factory):
+    """The folder of versions of a model in float64."""
+    folder = tmp_path_factory.mktemp("fine")
+    model = tfdgm.models.MADE((2,), levels=None, num_components=2, hidden_units=(4,), condition_shape=(1,), dtype="float64")
+    model.export(folder / "1")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def server(vector_model, images, fine, tmp_path_factory):
+    models = {"vectors": vector_model / "model", "images": images, "fine": fine}
     with served.running(tmp_path_factory.mktemp("server"), models) as running:
         yield running
 
@@ -53,6 +62,16 @@ class TestScore:
         (tmp_path / "x.csv").write_text("0,1,2,3,0,1,2,3,0\n0,1,2,3,0,1,2,3,0.5\n")
         assert "line 2" in fails("score", "images", tmp_path / "x.csv", *options)
 
+    @pytest.mark.parametrize("suffix", ["csv", "npy"])
+    def test_float64(self, cli, url, fine, tmp_path, suffix):
+        x = 1e4 + 1e-3 * np.random.default_rng(0).normal(size=(40, 2))
+        source, out = tmp_path / f"x.{suffix}", tmp_path / f"s.{suffix}"
+        np.savetxt(source, x, delimiter=",", fmt="%.17g") if suffix == "csv" else np.save(source, x)
+        assert cli("score", "fine", source, "--out", out, "--server", url, "--condition=10000.0003").code == 0
+        scores = np.load(out) if suffix == "npy" else np.loadtxt(out, skiprows=1)
+        assert scores.dtype == np.float64
+        np.testing.assert_allclose(scores, tfdgm.load(fine).log_prob(x, [10000.0003]), rtol=1e-13)
+
     def test_errors(self, cli, fails, url, vector_model, tmp_path):
         out, rows = ["--out", tmp_path / "s.csv"], vector_model / "rows.csv"
         assert "Servable not found" in fails("score", "nothing", rows, *out, "--server", url)
@@ -78,6 +97,15 @@ class TestSample:
                 assert a.dtype == b.dtype
                 np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
         assert here.read_bytes() == there.read_bytes()  # Integers.
+
+    def test_float64(self, cli, url, fine, tmp_path):
+        arguments, read = ["--num=30", "--seed=7", "--condition=0.3", "--server", url], {"csv": np.loadtxt, "npy": np.load}
+        expected = np.asarray(tfdgm.load(fine).sample(30, seed=7, condition=[0.3]))
+        for suffix, options in (("csv", {"delimiter": ","}), ("npy", {})):
+            assert cli("sample", "fine", *arguments, "--out", tmp_path / f"x.{suffix}").code == 0
+            x = read[suffix](tmp_path / f"x.{suffix}", **options)
+            assert x.dtype == np.float64
+            np.testing.assert_allclose(x, expected, rtol=1e-12)
 
     def test_the_same_picture(self, cli, fails, url, images, tmp_path):
         arguments = ["--num=4", "--condition=1"]

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 import tfdgm
+from tfdgm import tasks
+from tfdgm.zoo import Recipe
 
 pytestmark = pytest.mark.usefixtures("eagerly")
 
@@ -32,8 +34,7 @@ class TestTrain:
 
     def test_the_names_of_columns_are_kept(self, cli, fails, tmp_path):
         x = np.random.default_rng(0).normal([0, 50], size=(100, 2))
-        for name, columns, header in (("a", [0, 1], "low,high"), ("b", [1, 0], "high,low"), ("c", [0, 1], "other,names")):
-            np.savetxt(tmp_path / f"{name}.csv", x[:, columns], delimiter=",", header=header, comments="")
+        np.savetxt(tmp_path / "a.csv", x, delimiter=",", header="low,high", comments="")
         run = tmp_path / "run"
         small = ["--set", "model.num_components=1", "--set", "training.xla=false", "--epochs=1"]
         said = cli("train", "--model=GaussianMixture", f"--data={tmp_path}/a.csv", *small, "--output", run).out
@@ -44,13 +45,52 @@ class TestTrain:
         lines = (tmp_path / "drawn.csv").read_text().splitlines()
         assert lines[0] == "low,high" and len(lines) == 4 and float(lines[1].split(",")[1]) > 40
 
-        message = "expected column 1 to be 'low', as in training. Received: 'high'; 'low' is column 2."
+        assert cli("score", run, tmp_path / "drawn.csv", "--out", tmp_path / "scores.csv").code == 0
+        (tmp_path / "scores.csv").unlink()
+        np.savetxt(tmp_path / "d.csv", x, delimiter=",", header="low,other", comments="")
+        message = "d.csv has no column 'high'. Expected: low, high. Received: low, other."
         for model in (run, run / "1"):
-            assert message in fails("score", model, tmp_path / "b.csv", "--out", tmp_path / "scores.csv")
-            assert message in fails("evaluate", model, "--data", tmp_path / "b.csv")
+            assert message in fails("score", model, tmp_path / "d.csv", "--out", tmp_path / "scores.csv")
+            for command in ("evaluate", "verify"):
+                assert message in fails(command, model, "--data", tmp_path / "d.csv")
         assert not (tmp_path / "scores.csv").exists()
-        for name in ("a", "c", "drawn"):
-            assert cli("score", run, tmp_path / f"{name}.csv", "--out", tmp_path / "scores.csv").code == 0
+
+    def test_columns_in_another_order_are_put_in_order(self, cli, tmp_path, monkeypatch):
+        x = np.random.default_rng(0).normal([0, 50], size=(100, 2))
+        for name, columns, header in (("a", [0, 1], "low,high"), ("b", [1, 0], "high,low"), ("c", [0, 1], "other,names")):
+            np.savetxt(tmp_path / f"{name}.csv", x[:, columns], delimiter=",", header=header, comments="")
+        run, seen = tmp_path / "run", []
+        small = ["--set", "model.num_components=1", "--set", "training.xla=false", "--epochs=1"]
+        assert cli("train", "--model=GaussianMixture", f"--data={tmp_path}/a.csv", *small, "--output", run).code == 0
+        report = tasks.Report([tasks.Check("a", 0.0, 1.0)])
+        monkeypatch.setattr(tasks, "verify", lambda model, x, **options: seen.append(np.asarray(x)) or report)
+
+        scores, figures = {}, {}
+        for name in "abc":
+            result = cli("score", run, tmp_path / f"{name}.csv", "--out", tmp_path / "scores.csv")
+            assert result.code == 0 and ("taken by their places" in result.err) == (name == "c")
+            scores[name] = np.loadtxt(tmp_path / "scores.csv", skiprows=1)
+            said = cli("evaluate", run, f"--data={tmp_path}/{name}.csv", "--split=all").out
+            figures[name] = said.splitlines()[1]
+            assert cli("verify", run, f"--data={tmp_path}/{name}.csv").code == 0
+        assert (scores["a"] == scores["b"]).all() and (scores["a"] == scores["c"]).all()
+        assert figures["a"] == figures["b"] == figures["c"]
+        assert (seen[0] == seen[1]).all() and (seen[0] == seen[2]).all()
+
+    @pytest.mark.parametrize("value,kept", [("False", False), ("false", False), ("True", True)])
+    def test_values_of_python(self, cli, vector_model, tmp_path, value, kept):
+        flags = ["--set=model.num_components=1", "--epochs=1", "--set=training.xla=false"]
+        flags += ["--set=training.clipnorm=None", "--set=model.dtype=None"]
+        run = ["train", "--model=GaussianMixture", f"--data={vector_model}/rows.csv", *flags, "--output", tmp_path / "run"]
+        assert cli(*run, f"--set=model.standardize={value}").code == 0
+        card = json.loads((tmp_path / "run" / "card.json").read_text())
+        assert card["model"]["config"]["standardize"] is kept and card["training"]["clipnorm"] is None
+        model = Recipe.read(tmp_path / "run").model
+        assert model["standardize"] is kept and model["dtype"] is None
+
+    def test_half_a_list(self, fails, vector_model):
+        line = fails("train", "--model=MAF", f"--data={vector_model}/rows.csv", "--set=model.hidden_units=[64,64")
+        assert 'Expected a value of TOML or Python: 3, 0.1, true, [64, 64], "text". Received: [64,64.' in line
 
 
 class TestErrors:

@@ -81,7 +81,7 @@ class TestCsv:
 
     @pytest.mark.parametrize("value", ["nan", "inf", "-Infinity", "1e300", "-4e38"])
     def test_not_finite(self, refused, value):
-        refused(f"a\n1\n{value}\n", r"line 3, column 1 \(a\): .* (is not finite|outside float32's range)")
+        refused(f"a\n1\n{value}\n", r"line 3, column 1 \(a\): .* (is not finite|outside float32's range)", dtype="float32")
 
     def test_not_finite_in_the_first_line(self, refused):
         refused("nan,1\n2,3\n", "line 1, column 1: nan is not finite")
@@ -131,18 +131,53 @@ class TestColumns:
         np.save(tmp_path / "a.npy", X)
         for name in ("a.csv", "a.npy"):
             assert data.load(tmp_path / name).columns is None
-            data.check_columns(tmp_path / name, ["b", "a", "c"])
-        data.check_columns("digits", ["b", "a", "c"])
+            x, splits = in_order(tmp_path / name, columns=["b", "a", "c"])
+            assert splits.columns is None
+            np.testing.assert_array_equal(x, X)
 
-    def test_names_at_other_places_are_refused(self, tmp_path):
+    @pytest.mark.parametrize("suffix", ["csv", "parquet"])
+    def test_another_order_is_put_in_order_by_name(self, tmp_path, suffix):
+        path = tmp_path / f"a.{suffix}"
+        write_csv(path, X, "a,b,c") if suffix == "csv" else write_parquet(path, X)
+        x, splits = in_order(path, columns=["c", "a", "b"])
+        np.testing.assert_array_equal(x, X[:, [2, 0, 1]])
+        assert splits.columns == ("c", "a", "b")
+        np.testing.assert_array_equal(next(data.stream(path, 99, dtype="float32", columns=["c", "a", "b"])), X[:, [2, 0, 1]])
+        splits = data.load(path, condition="b", columns=["c", "a"], shuffle=False, valid_fraction=0.0, test_fraction=0.0)
+        x, c = next(iter(splits.train))
+        np.testing.assert_array_equal(np.concatenate([x, c], axis=1), X[:, [2, 0, 1]])
+
+    @pytest.mark.parametrize(
+        "expected,message",
+        [
+            (["a", "x", "c"], r"a\.csv has no column 'x'\. Expected: a, x, c\. Received: a, b, c"),
+            (["a", "b", "c", "d"], r"a\.csv has no column 'd'"),
+            (["b", "a"], r"a\.csv has a column 'c', which is not expected\. Expected: b, a\. Received: a, b, c"),
+        ],
+    )
+    def test_names_that_are_missing_or_too_many(self, tmp_path, expected, message):
         write_csv(tmp_path / "a.csv", X, "a,b,c")
-        data.check_columns(tmp_path / "a.csv", ["a", "b", "c"])
-        data.check_columns(tmp_path / "a.csv", ["a", "x", "y"])  # Other names of b and c, for all that is known.
-        data.check_columns(tmp_path / "a.csv", ["b", "c"], condition="a")
-        message = r"a\.csv: expected column 1 to be 'b', as in training. Received: 'a'; 'b' is column 2\."
-        for expected in (["b", "a", "c"], ["b", "c"]):
-            with pytest.raises(data.DataError, match=message):
-                data.check_columns(tmp_path / "a.csv", expected)
+        with pytest.raises(data.DataError, match=message):
+            data.load(tmp_path / "a.csv", columns=expected)
+        with pytest.raises(data.DataError, match=message):
+            next(data.stream(tmp_path / "a.csv", 10, columns=expected))
+
+    def test_a_name_that_stands_twice(self, tmp_path):
+        write_csv(tmp_path / "a.csv", X, "b,b,c")
+        np.testing.assert_array_equal(in_order(tmp_path / "a.csv", columns=["b", "b", "c"])[0], X)
+        with pytest.raises(data.DataError, match="columns that share a name cannot be put in order"):
+            data.load(tmp_path / "a.csv", columns=["c", "b", "b"])
+
+    def test_other_names_altogether_stand_for_the_same_columns(self, tmp_path):
+        write_csv(tmp_path / "a.csv", X, "a,b,c")
+        with pytest.warns(UserWarning, match=r"other names of columns, which are taken by their places\. Expected: x, y, z"):
+            x, _ = in_order(tmp_path / "a.csv", columns=["x", "y", "z"])
+        np.testing.assert_array_equal(x, X)
+
+    def test_splits_of_two_kinds_are_put_in_the_order_of_the_first(self, tmp_path):
+        write_csv(tmp_path / "train.csv", X, "a,b,c")
+        write_parquet(tmp_path / "test.parquet", X, "bac")
+        np.testing.assert_array_equal(next(iter(data.load(tmp_path).test)), X[:, [1, 0, 2]])
 
     def test_splits_of_a_folder_have_the_same(self, tmp_path):
         write_csv(tmp_path / "train.csv", X, "a,b,c")
@@ -155,6 +190,18 @@ class TestColumns:
         path.write_bytes(csv_files.header(names) + b"1,2,3\n")
         assert csv_files.columns(path) == (names, 3)
         assert csv_files.header(["0", "a"]) == csv_files.header(None) == b""
+
+
+class TestNumberFormat:
+    @pytest.mark.parametrize("dtype", ["float32", "float64"])
+    def test_reals_are_read_back_as_they_were(self, dtype):
+        x = np.random.RandomState(0).randn(100).astype(dtype)
+        texts = [csv_files.number_format(dtype) % v for v in x.tolist()]
+        assert (np.array([float(text) for text in texts]).astype(dtype) == x).all()
+        assert max(len(text) for text in texts) < (16 if dtype == "float32" else 26)
+
+    def test_integers(self):
+        assert csv_files.number_format(np.int32) % 2**31 == "2147483648"
 
 
 class TestParquet:
@@ -299,6 +346,156 @@ class TestNumpy:
             data.load(path)
 
 
+#: What float32 cannot hold: differences of 1e-3 at 1e4.
+FINE = 1e4 + 1e-3 * np.random.RandomState(1).randn(40, 3)
+SUFFIXES = ("csv", "parquet", "npy", "npz")
+
+
+def write(path, x):
+    """An array [n, 3] as a file of the path's kind; integers as integers."""
+    if path.suffix == ".csv":
+        np.savetxt(path, x, delimiter=",", fmt="%d" if x.dtype.kind in "iu" else "%.17g", header="a,b,c", comments="")
+    elif path.suffix == ".parquet":
+        write_parquet(path, x)
+    else:
+        (np.save if path.suffix == ".npy" else np.savez)(path, x)
+    return path
+
+
+class TestFloat64:
+    @pytest.mark.parametrize("suffix", SUFFIXES)
+    def test_values_are_what_the_file_holds(self, tmp_path, suffix):
+        path = write(tmp_path / f"a.{suffix}", FINE)
+        x, splits = in_order(path, dtype="float64")
+        assert (x.dtype, splits.dtype) == (np.float64, "float64")
+        np.testing.assert_array_equal(x, FINE)
+        np.testing.assert_array_equal(np.concatenate(list(data.stream(path, 7))), FINE)
+        x, splits = in_order(path)
+        assert (x.dtype, splits.dtype) == (np.float32, "float32")
+        np.testing.assert_array_equal(x, FINE.astype(np.float32))
+        (streamed,) = data.stream(path, 99, dtype="float32")
+        assert streamed.dtype == np.float32 and (streamed == x).all()
+
+    def test_several_arrays(self, tmp_path):
+        np.save(tmp_path / "1.npy", FINE[:10])
+        np.save(tmp_path / "2.npy", FINE[10:])
+        np.testing.assert_array_equal(in_order(tmp_path / "?.npy", dtype="float64")[0], FINE)
+
+    def test_a_file_that_is_not_kept_in_memory(self, tmp_path, monkeypatch):
+        monkeypatch.setattr("tfdgm.data.splits._RESIDENT_BYTES", 0)
+        np.testing.assert_array_equal(in_order(write(tmp_path / "a.csv", FINE), dtype="float64")[0], FINE)
+
+    def test_epochs_of_training(self, tmp_path):
+        splits = data.load(write(tmp_path / "a.csv", FINE), dtype="float64", valid_fraction=0.0, test_fraction=0.0)
+        x = np.concatenate([x.numpy() for x in splits.train_epochs(0, 1)])
+        np.testing.assert_array_equal(np.sort(x, axis=0), np.sort(FINE, axis=0))
+
+    @pytest.mark.parametrize("suffix", ["csv", "parquet"])
+    def test_conditions(self, tmp_path, suffix):
+        splits = data.load(write(tmp_path / f"a.{suffix}", FINE), condition=["c", "a"], dtype="float64", shuffle=False)
+        x, c = next(iter(splits.train))
+        assert c.dtype == "float64"
+        rows = np.stack([c[:, 1], x[:, 0], c[:, 0]], axis=1)
+        assert all(row in FINE.tolist() for row in rows.tolist())
+
+    def test_conditions_beside_levels(self, tmp_path):
+        (tmp_path / "a.csv").write_text("a,b\n" + "".join(f"{i},{FINE[i, 0]:.17g}\n" for i in range(5)))
+        splits = data.load(tmp_path / "a.csv", condition="b", levels=5, dtype="float64", valid_fraction=0.0, test_fraction=0.0)
+        x, c = next(iter(splits.train))
+        assert (x.dtype, c.dtype) == ("int32", "float64")
+        np.testing.assert_array_equal(c[:, 0], FINE[x[:, 0].numpy(), 0])
+
+    def test_condition_of_an_npz(self, tmp_path):
+        np.savez(tmp_path / "a.npz", x=FINE, c=FINE[:, 0])
+        splits = data.load(tmp_path / "a.npz", condition="c", dtype="float64")
+        for x, c in splits.train:
+            np.testing.assert_array_equal(x[:, 0], c[:, 0])
+
+    def test_a_named_set(self):
+        x, c = next(iter(data.load("digits", condition="label", dtype="float64").train))
+        assert (x.dtype, c.dtype) == ("int32", "float64")
+
+    @pytest.mark.parametrize("suffix", SUFFIXES)
+    def test_the_range_is_that_of_the_dtype(self, tmp_path, suffix):
+        x = np.where(np.arange(120).reshape(40, 3) == 61, -1e39, FINE)
+        path = write(tmp_path / f"a.{suffix}", x)
+        np.testing.assert_array_equal(in_order(path, dtype="float64")[0], x)
+        with pytest.raises(data.DataError, match=r"-1e\+39 is outside float32's range"):
+            data.load(path)
+
+    @pytest.mark.parametrize("dtype", ["float16", "int32", None])
+    def test_other_dtypes(self, dtype):
+        for read in (lambda: data.load("digits", dtype=dtype), lambda: data.stream("digits", 9, dtype=dtype)):
+            with pytest.raises(data.DataError, match=r"Expected dtype='float32' or 'float64'\. Received: dtype="):
+                read()
+
+
+class TestLargeIntegers:
+    X = np.array([[2**24 + 1, 5, 2**25 - 1], [2**24 + 2, 6, 2**24 + 3]])
+
+    @pytest.mark.parametrize("suffix", SUFFIXES)
+    def test_levels(self, tmp_path, suffix):
+        path = write(tmp_path / f"a.{suffix}", self.X)
+        x, splits = in_order(path, levels=2**25)
+        assert (x.dtype, splits.dtype) == (np.int32, "int32")
+        np.testing.assert_array_equal(x, self.X)
+        np.testing.assert_array_equal(next(data.stream(path, 9, levels=2**25)), self.X)
+        with pytest.raises(data.DataError, match=r"33554431 is not one of the integers 0\.\.33554430"):
+            data.load(path, levels=2**25 - 1)
+
+    @pytest.mark.parametrize("suffix", ["csv", "parquet"])
+    def test_levels_beside_a_condition(self, tmp_path, suffix, recwarn):
+        path = write(tmp_path / f"a.{suffix}", self.X)
+        splits = data.load(path, levels=2**25, condition="b", shuffle=False, valid_fraction=0.0, test_fraction=0.0)
+        x, c = next(iter(splits.train))
+        np.testing.assert_array_equal(x, self.X[:, [0, 2]])
+        np.testing.assert_array_equal(c, self.X[:, [1]])
+        assert not recwarn.list
+        with pytest.raises(data.DataError, match=r"33554431 is not one of the integers 0\.\.33554430"):
+            data.load(path, levels=2**25 - 1, condition="b")
+
+    @pytest.mark.parametrize("suffix", ["csv", "parquet"])
+    def test_a_condition_that_float32_rounds_is_a_warning(self, tmp_path, suffix, recwarn):
+        path = write(tmp_path / f"a.{suffix}", self.X)
+        options = {"condition": "a", "levels": 2**25, "shuffle": False, "valid_fraction": 0.0, "test_fraction": 0.0}
+        _, c = next(iter(data.load(path, dtype="float64", **options).train))
+        np.testing.assert_array_equal(c, self.X[:, :1])
+        assert not recwarn.list
+        message = r"column 1 \(a\): float32 rounds integers above 2\*\*24, such as 16777217; float64 keeps"
+        with pytest.warns(UserWarning, match=message):
+            data.load(path, **options)
+
+    def test_so_is_one_of_an_npz(self, tmp_path, recwarn):
+        np.savez(tmp_path / "a.npz", x=X[:2], ids=self.X[:, 0])
+        splits = data.load(tmp_path / "a.npz", condition="ids", dtype="float64", valid_fraction=0.0, test_fraction=0.0)
+        _, c = next(iter(splits.train))
+        assert sorted(c[:, 0].numpy()) == [2**24 + 1, 2**24 + 2]
+        assert not recwarn.list
+        with pytest.warns(UserWarning, match=r"array 'ids': float32 rounds integers above .*, such as 16777217"):
+            data.load(tmp_path / "a.npz", condition="ids")
+
+    @pytest.mark.parametrize("suffix", ["csv", "parquet"])
+    def test_beyond_float64(self, tmp_path, suffix):
+        path = write(tmp_path / f"a.{suffix}", np.array([[2**53 + 3, 1, 2], [3, 4, 5]]))
+        message = r"column 1 \(a\): float64 rounds integers above 2\*\*53, such as 9007199254740996\."
+        with pytest.warns(UserWarning, match=message):
+            list(data.stream(path, 9))
+        with pytest.raises(data.DataError, match=r"9\.007199254741e\+15 is not one of the integers"):
+            data.load(path, levels=2**31)
+
+    @pytest.mark.parametrize("values", ["1.5\n123456789\n", "1.23456789e+10\n", "1\n1e30\n", "16777216\n"])
+    def test_real_values_are_no_integers(self, tmp_path, values, recwarn):
+        (tmp_path / "a.csv").write_text(values)
+        list(data.stream(tmp_path / "a.csv", 9))
+        data.load(tmp_path / "a.csv")
+        assert not recwarn.list
+
+    def test_a_stream_of_integers_that_int32_does_not_hold(self, tmp_path):
+        np.save(tmp_path / "a.npy", np.array([[1], [2**31]]))
+        with pytest.raises(data.DataError, match=r"row 1, column 0 .*expected integers below 2\*\*31. Received: 2147483648"):
+            list(data.stream(tmp_path / "a.npy", 9))
+
+
 class TestImages:
     def write(self, path, shape, seed=0):
         array = np.random.RandomState(seed).randint(256, size=shape).astype(np.uint8)
@@ -385,7 +582,7 @@ class TestFind:
             write_csv(tmp_path / f"{split}.csv", rows)
         splits = data.load(tmp_path)
         assert (splits.num_train, splits.num_valid, splits.num_test) == (20, 5, 15)
-        np.testing.assert_array_equal(next(data.stream(tmp_path, 99, split="test")), X[25:])
+        np.testing.assert_array_equal(next(data.stream(tmp_path, 99, split="test", dtype="float32")), X[25:])
         write_csv(tmp_path / "test.csv", X[:, :2])
         with pytest.raises(data.DataError, match="rows of one shape"):
             data.load(tmp_path)

@@ -155,7 +155,8 @@ class TestStream:
     def test_all_rows_in_order(self, numbered):
         batches = list(data.stream(numbered, 30))
         assert [len(b) for b in batches] == [30, 30, 30, 10]
-        assert batches[0].dtype == np.float32
+        assert batches[0].dtype == np.float64
+        assert next(data.stream(numbered, 30, dtype="float32")).dtype == np.float32
         np.testing.assert_array_equal(np.concatenate(batches)[:, 0], np.arange(100))
 
     def test_batches_span_files_and_blocks(self, tmp_path, monkeypatch):

@@ -88,6 +88,7 @@ class TestMethods:
         client, x = connect(name, max_batch=max_batch), CASES[MODELS[name]].x
         assert client.event_shape == (3,) and client.condition_shape is None
         assert np.dtype(client.dtype) == model(name).distribution.dtype.as_numpy_dtype
+        assert client.compute_dtype == model(name).compute_dtype
         close(client.log_prob(x), model(name).log_prob(x))
         close(client.log_prob(x[0]), model(name).log_prob(x[0]))
         close(client.log_prob(x.reshape(4, 12, 3).tolist()), model(name).log_prob(x.reshape(4, 12, 3)))

@@ -113,6 +113,59 @@ class TestScores:
             beam_scoring.score_files(tmp_path / "made", tmp_path / "x.npy", tmp_path / "out")
 
 
+class TestFloat64:
+    """x = 1e4 + 1e-3 n, of which float32 knows eight values."""
+
+    X = 1e4 + 1e-3 * np.random.default_rng(0).normal(size=(50, 3))
+
+    @pytest.mark.parametrize("suffix", [".csv", ".npy", ".npz", ".parquet"])
+    def test_files_of_every_kind(self, tmp_path, suffix):
+        model = tfdgm.models.GaussianMixture((3,), num_components=1, dtype="float64")
+        model.adapt(self.X)
+        model.export(tmp_path / "m" / "1")
+        source = tmp_path / f"x{suffix}"
+        if suffix == ".csv":
+            np.savetxt(source, self.X, delimiter=",", fmt="%.17g")
+        elif suffix == ".parquet":
+            import pyarrow.parquet
+
+            pyarrow.parquet.write_table(pyarrow.table({name: self.X[:, i] for i, name in enumerate("abc")}), source)
+        else:
+            (np.save if suffix == ".npy" else np.savez)(source, self.X)
+        beam_scoring.score_files(tmp_path / "m", source, tmp_path / "out", rows_per_shard=20)
+        np.testing.assert_allclose(read(tmp_path / "out"), model.log_prob(self.X), rtol=1e-13)
+
+    def test_a_condition(self, tmp_path):
+        model = tfdgm.models.MADE((2,), levels=None, num_components=2, hidden_units=(4,), condition_shape=(1,), dtype="float64")
+        model.export(tmp_path / "m" / "1")
+        np.save(tmp_path / "x.npy", self.X[:, :2])
+        flags = ["--out", str(tmp_path / "out"), "--runner=beam", "--condition=10000.0003"]
+        assert main(["score", str(tmp_path / "m"), str(tmp_path / "x.npy"), *flags]) == 0
+        np.testing.assert_allclose(read(tmp_path / "out"), model.log_prob(self.X[:, :2], [10000.0003]), rtol=1e-13)
+
+
+class TestColumns:
+    def test_are_put_in_order_by_name(self, model, parts, rows, tmp_path):
+        expected = without_beam(model, parts, tmp_path)
+        np.savetxt(parts / "part-1.csv", rows[400:410, [2, 0, 1]], delimiter=",", header="c,a,b", comments="", fmt="%.9g")
+        beam_scoring.score_files(model, parts, tmp_path / "out", columns=["a", "b", "c"])
+        equal(read(tmp_path / "out"), expected)
+        with pytest.raises(DataError, match=r"part-0.csv has no column 'd'\. Expected: a, b, d"):
+            beam_scoring.score_files(model, parts, tmp_path / "out", columns=["a", "b", "d"])
+
+    def test_of_a_run_on_the_command_line(self, rows, tmp_path, parts):
+        np.savetxt(parts / "part-1.csv", rows[400:410, [2, 0, 1]], delimiter=",", header="c,a,b", comments="", fmt="%.9g")
+        run, small = str(tmp_path / "run"), ["--set=model.num_components=1", "--set=training.xla=false", "--epochs=1"]
+        assert main(["train", "--model=GaussianMixture", f"--data={parts}/part-0.csv", *small, f"--output={run}"]) == 0
+        assert main(["score", run, str(parts), "--out", str(tmp_path / "out"), "--runner=beam"]) == 0
+        np.testing.assert_allclose(read(tmp_path / "out"), tfdgm.load(run).log_prob(rows), rtol=1e-5)
+
+    def test_other_names_must_be_those_of_the_first_file(self, model, parts, tmp_path):
+        (parts / "part-1.csv").write_text("x,y,z\n1,2,3\n")
+        with pytest.raises(DataError, match=r"part-1.csv: expected the columns \['a', 'b', 'c'\] as in .*part-0.csv"):
+            beam_scoring.score_files(model, parts, tmp_path / "out", columns=["a", "b", "c"])
+
+
 class TestOutput:
     def test_the_index_says_where_every_row_is(self, model, parts, tmp_path):
         beam_scoring.score_files(model, parts, tmp_path / "out", rows_per_shard=150)

@@ -92,10 +92,31 @@ class TestOverrides:
             ("cosine", "cosine"),
             ('"3"', "3"),
             ("", ""),
+            ("False", False),
+            ("True", True),
+            ("None", None),
+            ("(64, 64)", [64, 64]),
+            ("[True, None]", [True, None]),
+            (".5", 0.5),
+            ("2024-01-01", "2024-01-01"),
+            ("rows/*.csv", "rows/*.csv"),
         ],
     )
     def test_values_of_a_command_line(self, text, value):
         assert parse_value(text) == value and type(parse_value(text)) is type(value)
+
+    @pytest.mark.parametrize("text", ["[64,64", "{a = 1}", "(1", '"open'])
+    def test_half_a_value(self, text):
+        with pytest.raises(RecipeError, match=r"Expected a value of TOML or Python: 3, 0\.1, true, \[64, 64\]"):
+            parse_value(text)
+
+    def test_none_is_kept_in_a_file(self, tmp_path):
+        recipe = Recipe(SECTIONS).with_overrides({"model.activation": None, "training.clipnorm": None, "model.each": [1, None]})
+        (tmp_path / "a.toml").write_text(recipe.to_toml())
+        assert Recipe.read(tmp_path / "a.toml").sections == recipe.sections
+        assert recipe.model["activation"] is None and recipe.training["clipnorm"] is None
+        with pytest.raises(RecipeError, match="epochs must be an integer"):
+            recipe.with_overrides({"training.epochs": None})
 
 
 class TestErrors:

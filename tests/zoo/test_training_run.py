@@ -1,6 +1,7 @@
 import json
 import os
 
+import keras
 import matplotlib.image
 import numpy as np
 import pytest
@@ -197,6 +198,40 @@ class TestBuilding:
     def test_errors(self, splits, arguments, message):
         with pytest.raises(RecipeError, match=message):
             self.model(splits, **arguments)
+
+    def test_one_place_for_the_dtype(self, splits):
+        sections = {"model": {"class": "MAF", "dtype": "float64"}, "data": {"source": "x"}}
+        recipe = Recipe({**sections, "training": {"precision": "mixed_bfloat16"}})
+        message = r"dtype in \[model\] or precision in \[training\], not both\. Received: dtype='float64', precision='mixed_bf"
+        with pytest.raises(RecipeError, match=message):
+            build_model(recipe, splits)
+
+    @pytest.mark.parametrize(
+        "model,dtype",
+        [
+            ({}, "float32"),
+            ({"dtype": "float64"}, "float64"),
+            ({"dtype": "mixed_bfloat16"}, "float32"),
+            ({"dtype": None}, "float32"),
+        ],
+    )
+    def test_files_are_read_in_the_models_dtype(self, model, dtype):
+        recipe = Recipe({"model": {"class": "MAF", **model}, "data": {"source": "x"}})
+        assert runs.data_options(recipe)["dtype"] == dtype
+
+    def test_files_are_read_in_keras_own_dtype(self):
+        before = keras.config.dtype_policy()
+        keras.config.set_dtype_policy("float64")
+        try:
+            assert runs.data_options(Recipe({"model": {"class": "MAF"}, "data": {"source": "x"}}))["dtype"] == "float64"
+        finally:
+            keras.config.set_dtype_policy(before)
+
+    @pytest.mark.parametrize("dtype", ["float", "double", 64, [32]])
+    def test_an_unknown_dtype(self, dtype):
+        recipe = Recipe({"model": {"class": "MAF", "dtype": dtype}, "data": {"source": "x"}})
+        with pytest.raises(RecipeError, match=r"\[model\]: dtype must be 'float32', 'float64' or a mixed one\. Received: "):
+            runs.data_options(recipe)
 
     def test_a_model_without_condition(self, rows_csv):
         splits = data.load(rows_csv, condition="a")

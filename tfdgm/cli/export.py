@@ -45,8 +45,8 @@ flags.DEFINE_enum(
     "precision",
     "float32",
     ["float32", "bfloat16", "float16"],
-    "What the kernels are stored as. They are cast to float32 when used: the file is half as large, all arithmetic and outputs "
-    "stay float32, and scores change by the kernels' rounding.",
+    "What the kernels are stored as; float32 leaves them as they are. In 16 bits they are cast to float32 when used: the file is "
+    "half as large, all arithmetic and outputs stay float32, and scores change by the kernels' rounding.",
     flag_values=FLAGS,
 )
 flags.DEFINE_string(

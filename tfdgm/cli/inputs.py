@@ -53,11 +53,12 @@ def load_splits(model, name, source, *, condition=None, data_dir=None):
     if model.condition_shape is None and condition is not None:
         raise UsageError("This model takes no --condition.")
     if model.condition_shape is not None:
-        options["condition"] = parse_names(condition) if condition is not None else recipe and recipe.data["condition"]
+        trained = recipe and recipe.data["condition"]
+        options["condition"] = trained if condition is None else _in_order(parse_names(condition), trained)
     if model.condition_shape is not None and options["condition"] is None:
         raise UsageError("This model needs a condition: --condition=label, or the names of columns.")
-    data.check_columns(source, columns_of(name), options.get("condition"))
-    splits = data.load(source, data_dir=data_dir, levels=model.levels, **options)
+    options |= {"levels": model.levels, "dtype": data_dtype(model), "columns": columns_of(name)}
+    splits = data.load(source, data_dir=data_dir, **options)
     if np.prod(splits.event_shape) != np.prod(model.event_shape):
         raise data.DataError(f"Expected rows of event_shape={model.event_shape}. Received: {splits.event_shape} in {source}.")
     if trained_on not in (None, splits.sha256):
@@ -67,6 +68,11 @@ def load_splits(model, name, source, *, condition=None, data_dir=None):
             stacklevel=2,
         )
     return splits
+
+
+def data_dtype(model):
+    """What real values are read as for a model, or a client of one: float64 where that is its dtype, else float32."""
+    return "float64" if model.compute_dtype == "float64" else "float32"
 
 
 def parse_names(text):
@@ -90,10 +96,25 @@ def condition_names(model, name, text=None):
     is no text; None where the text holds numbers, and for a model without a condition."""
     if model.condition_shape is None:
         return None
+    recipe = recipe_of(name)
+    trained = recipe and recipe.data["condition"]
     if text is None:
-        recipe = recipe_of(name)
-        return recipe and recipe.data["condition"]
-    return parse_names(text) if _numbers(text) is None else None
+        return trained
+    return _in_order(parse_names(text), trained) if _numbers(text) is None else None
+
+
+def _in_order(names, trained):
+    """The names of a condition; those that it had in training in the order that they had there."""
+    if not isinstance(names, list) or not isinstance(trained, list):
+        return names
+    if sorted(names) == sorted(trained):
+        return trained
+    for here, there in zip(names, trained, strict=False):
+        if here != there and here in trained:
+            raise UsageError(
+                f"--condition must have {here!r} at its place in training: {','.join(trained)}. Received: {','.join(names)}"
+            )
+    return names
 
 
 def parse_condition(model, text):
@@ -109,7 +130,7 @@ def parse_condition(model, text):
         raise UsageError(f"--condition expects {_expected(model)}. Received: {text}")
     size = int(np.prod(model.condition_shape))
     if len(values) == 1 and size > 1 and values[0] in range(size):
-        values = np.eye(size, dtype=np.float32)[int(values[0])]
+        values = np.eye(size)[int(values[0])]
     if len(values) != size:
         raise UsageError(f"--condition expects {_expected(model)}. Received: {text}")
     return values.reshape(model.condition_shape)
@@ -117,7 +138,7 @@ def parse_condition(model, text):
 
 def _numbers(text):
     try:
-        return np.array([float(v) for v in text.replace(" ", "").split(",")], np.float32)
+        return np.array([float(v) for v in text.replace(" ", "").split(",")])
     except ValueError:
         return None
 

@@ -70,7 +70,6 @@ def run(arguments):
             if out.suffix.lower() == ".npy":
                 np.save(file, samples)
             else:
-                fmt = "%d" if samples.dtype.kind == "i" else "%.9g"
                 file.write(csv_files.header(columns_of(name) if not FLAGS.server else None))
-                np.savetxt(file, samples.reshape(len(samples), -1), delimiter=",", fmt=fmt)
+                np.savetxt(file, samples.reshape(len(samples), -1), delimiter=",", fmt=csv_files.number_format(samples.dtype))
     print(f"{FLAGS.num} samples of shape {model.event_shape}: {out}")

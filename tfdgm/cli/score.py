@@ -4,7 +4,8 @@ Usage: tfdgm score MODEL INPUT --out scores.csv
 
 Writes one score a row, in order: log p(x) in nats, as .csv (with a header) or .npy. INPUT is a .csv, .npy, .npz or .parquet
 file, a glob or folder of these, or a data set's name. A low score means an unlikely row. The file appears when all is scored.
-Columns must stand where they stood in training: a file on this machine that has their names at other places is refused.
+Columns that stand in another order than in training are put in order by their names; a table that lacks some of them, or has
+more, is refused. Tables without names, or with other names altogether, are read as they are.
 A model of p(x|c) takes c from INPUT as in its training (a label, or columns), unless --condition says otherwise. With
 --runner=beam or --server, --condition says c, the same for all rows.
 
@@ -36,6 +37,7 @@ import numpy as np
 from absl import flags
 
 from tfdgm.cli.usage import UsageError, exactly
+from tfdgm.data.csv_files import number_format
 
 FLAGS = flags.FlagValues()
 flags.DEFINE_string("out", None, "File to write: .csv or .npy; with --runner=beam, a folder. Required.", flag_values=FLAGS)
@@ -68,7 +70,7 @@ def run(arguments):
 
     import_tensorflow()
     from tfdgm import data
-    from tfdgm.cli.inputs import columns_of, condition_names, load_model, parse_condition
+    from tfdgm.cli.inputs import columns_of, condition_names, data_dtype, load_model, parse_condition
     from tfdgm.cli.served import connect
     from tfdgm.cli.writing import written_aside
 
@@ -76,30 +78,29 @@ def run(arguments):
     if out.resolve() in data.files_of(source):
         raise UsageError(f"--out would replace a file that is to be scored: {out}")
     names = None if FLAGS.server else condition_names(model, name, FLAGS.condition)
-    if not FLAGS.server:
-        data.check_columns(source, columns_of(name), names)
     condition = parse_condition(model, FLAGS.condition) if names is None else None
     # A server tells that x is integers, but not how many levels they have.
     levels = (2**31 if np.dtype(model.dtype).kind == "i" else None) if FLAGS.server else model.levels
     # Every batch has the same size, so nothing compiles twice. A request to a server is of a megabyte.
     size = int(np.clip(2**18 // np.prod(model.event_shape), 16, 4096)) if FLAGS.server else model.rows_at_once
+    options = {"data_dir": FLAGS.data_dir, "levels": levels, "dtype": data_dtype(model)}
+    options["columns"] = None if FLAGS.server else columns_of(name)
     if names is None:
-        batches = ((x, condition) for x in data.stream(source, size, FLAGS.data_dir, levels, FLAGS.split))
+        batches = ((x, condition) for x in data.stream(source, size, split=FLAGS.split, **options))
     else:
-        batches = _with_conditions(source, size, levels, names)
+        batches = _with_conditions(source, batch_size=size, condition=names, **options)
     scores = _scores(model, batches, size)
     with written_aside(out) as file:
         rows = _write_csv(file, scores) if out.suffix.lower() == ".csv" else _write_npy(file, out, scores)
     print(f"{rows:,} score{'s' if rows != 1 else ''}: {out}")
 
 
-def _with_conditions(source, size, levels, names):
+def _with_conditions(source, **options):
     """Batches (x, condition) of all rows, in order, in constant memory: a table is copied to a memory map first."""
     from tfdgm import data
 
-    options = {"batch_size": size, "data_dir": FLAGS.data_dir, "levels": levels, "shuffle": False, "condition": names}
     try:
-        splits = data.load(source, valid_fraction=0.0, test_fraction=0.0, **options)
+        splits = data.load(source, shuffle=False, valid_fraction=0.0, test_fraction=0.0, **options)
     except data.DataError as error:
         raise data.DataError(f"{error} --condition=NUMBERS gives all rows one condition.") from None
     for split in [FLAGS.split] if FLAGS.split else ["train", "valid", "test"]:
@@ -120,21 +121,19 @@ def _run_beam(name, source):
     # Beam logs what it raises, and what is missing that is not needed here.
     logging.getLogger("apache_beam.runners.common").setLevel(logging.CRITICAL)
     logging.getLogger().setLevel(logging.ERROR)
-    from tfdgm import data
     from tfdgm.cli.inputs import columns_of, load_model, parse_condition
     from tfdgm.tasks.beam_scoring import score_files
     from tfdgm.zoo import entries
 
     condition = None if FLAGS.condition is None else parse_condition(load_model(name), FLAGS.condition)
     path = entries.find(name) if name in entries.names() else name
-    if "://" not in source:
-        data.check_columns(source, columns_of(name))
-    rows = score_files(path, source, FLAGS.out, condition=condition, options=shlex.split(FLAGS.beam_options or ""))
+    options = shlex.split(FLAGS.beam_options or "")
+    rows = score_files(path, source, FLAGS.out, condition=condition, columns=columns_of(name), options=options)
     print(f"{rows:,} scores: {FLAGS.out}")
 
 
 def _scores(model, batches, size):
-    """Yields float32 arrays of the scores of batches (x, condition), and shows how far it is."""
+    """Yields arrays of the scores of batches (x, condition), and shows how far it is."""
     done, started, shown = 0, None, 0.0
     for x, condition in batches:
         if np.prod(x.shape[1:]) != np.prod(model.event_shape):
@@ -167,19 +166,21 @@ def _write_csv(file, scores):
     file.write(b"log_prob\n")
     rows = 0
     for part in scores:
-        file.write("".join(f"{score:.9g}\n" for score in part.tolist()).encode())
+        line = f"{number_format(part.dtype)}\n"
+        file.write("".join(line % score for score in part.tolist()).encode())
         rows += len(part)
     return rows
 
 
 def _write_npy(file, out, scores):
     """The header holds the number of rows, which is known at the end: scores go to a second file first."""
-    rows = 0
+    rows, dtype = 0, None
     with tempfile.TemporaryFile(dir=out.parent) as body:
         for part in scores:
-            body.write(part.astype("<f4").tobytes())
+            dtype = part.dtype.newbyteorder("<")
+            body.write(part.astype(dtype).tobytes())
             rows += len(part)
-        np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": (rows,)})
+        np.lib.format.write_array_header_1_0(file, {"descr": dtype.str, "fortran_order": False, "shape": (rows,)})
         body.seek(0)
         shutil.copyfileobj(body, file)
     return rows

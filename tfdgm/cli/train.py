@@ -51,8 +51,8 @@ flags.DEFINE_integer("seed", None, "Of weights, noise and shuffling: training.se
 flags.DEFINE_multi_string(
     "set",
     [],
-    "Sets any other key, section.key=value with the value as in TOML; may be repeated. Sections: model (class, and its "
-    + "arguments), "
+    "Sets any other key, section.key=value with the value as in TOML or Python (3, [64,64], false or False, None); may be "
+    + "repeated. Sections: model (class, and its arguments), "
     + ", ".join(f"{name} ({', '.join(keys)})" for name, keys in SECTIONS.items() if name != "model")
     + ".",
     flag_values=FLAGS,
@@ -75,7 +75,8 @@ flags.DEFINE_enum(
     "precision",
     None,
     PRECISIONS,
-    "Of the networks; densities stay in float32: training.precision.",
+    "Of the networks; densities stay in float32: training.precision. For all in float64, and files read so: --set "
+    "model.dtype=float64.",
     flag_values=FLAGS,
 )
 flags.DEFINE_float(

@@ -8,8 +8,8 @@ imported by the function that needs it.
 """
 
 from tfdgm.data.data_error import DataError
-from tfdgm.data.loading import check_columns, files_of, load, load_arrays, pack, stream
+from tfdgm.data.loading import files_of, load, load_arrays, pack, stream
 from tfdgm.data.named import names
 from tfdgm.data.splits import Splits
 
-__all__ = ["DataError", "Splits", "check_columns", "files_of", "load", "load_arrays", "names", "pack", "stream"]
+__all__ = ["DataError", "Splits", "files_of", "load", "load_arrays", "names", "pack", "stream"]

@@ -10,7 +10,7 @@ class Part:
     """Rows of one split.
 
     x: array or memory map [n, *event_shape], any real or integer dtype.
-    condition: float32 array [n, *condition_shape], or None.
+    condition: array [n, *condition_shape] of real values, or None.
     rows: the row numbers of `x` that belong to this part, in order.
     """
 

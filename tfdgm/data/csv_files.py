@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 
 import numpy as np
 
@@ -51,8 +52,27 @@ def header(names):
     return line.getvalue().encode()
 
 
-def chunks(path, levels):
-    """Yields float32 arrays [k, columns]; every value is checked, and an error names the line (from 1)."""
+def integer_columns(path):
+    """The numbers of the columns whose first value is written as an integer."""
+    _, _, skip = _head(path)
+    with open(path, newline="", encoding="utf-8-sig", errors="replace") as file:
+        reader = csv.reader(file)
+        cells = next((c for c in reader if reader.line_num > skip and any(cell.strip() for cell in c)), [])
+    return [i for i, cell in enumerate(cells) if re.fullmatch(r"[+-]?\d+", cell.strip())]
+
+
+def number_format(dtype):
+    """The format of `%` that writes numbers of a dtype so that they are read back as they were."""
+    if np.dtype(dtype).kind in "iub":
+        return "%d"
+    return "%.17g" if np.dtype(dtype).itemsize > 4 else "%.9g"
+
+
+def chunks(path, levels, dtype, real=()):
+    """Yields float64 arrays [k, columns]; every value is checked, and an error names the line (from 1).
+
+    With `levels` all are levels but the columns `real`. Real values must be in the range of `dtype`.
+    """
     import pyarrow
     import pyarrow.csv
 
@@ -64,24 +84,24 @@ def chunks(path, levels):
         reader = pyarrow.csv.open_csv(
             path,
             read_options=pyarrow.csv.ReadOptions(block_size=_BLOCK_BYTES, column_names=keys, skip_rows=skip),
-            convert_options=pyarrow.csv.ConvertOptions(column_types=dict.fromkeys(keys, pyarrow.float32()), null_values=[]),
+            convert_options=pyarrow.csv.ConvertOptions(column_types=dict.fromkeys(keys, pyarrow.float64()), null_values=[]),
         )
         for batch in reader:
-            x = np.empty((batch.num_rows, width), np.float32)
+            x = np.empty((batch.num_rows, width), np.float64)
             for i, column in enumerate(batch.columns):
                 x[:, i] = column.to_numpy(zero_copy_only=False)
             if len(x):
                 empty = False
-                if values.first_bad(x, levels) is not None:
-                    raise _first_error(path, names, width, levels, "a value that is no data")
+                if values.first_bad(x, levels, dtype, real) is not None:
+                    raise _first_error(path, names, width, levels, dtype, real, "a value that is no data")
                 yield x
     except (pyarrow.ArrowException, UnicodeDecodeError) as e:
-        raise _first_error(path, names, width, levels, str(e)) from None
+        raise _first_error(path, names, width, levels, dtype, real, str(e)) from None
     if empty:
-        raise _first_error(path, names, width, levels, "no rows")
+        raise _first_error(path, names, width, levels, dtype, real, "no rows")
 
 
-def _first_error(path, names, width, levels, otherwise):
+def _first_error(path, names, width, levels, dtype, real, otherwise):
     """Reads the file line by line, slowly, to name the first thing wrong in it."""
     with open(path, newline="", encoding="utf-8-sig", errors="replace") as file:
         reader = csv.reader(file)
@@ -103,7 +123,7 @@ def _first_error(path, names, width, levels, otherwise):
                     if number is None:
                         what = "an empty cell" if not cell.strip() else f"{cell[:40]!r}, not a number"
                         return DataError(f"{where}, column {i + 1}{name}: expected a number. Received: {what}.")
-                    reason = values.why_bad(number, levels)
+                    reason = values.why_bad(number, None if i in real else levels, dtype)
                     if reason:
                         return DataError(f"{where}, column {i + 1}{name}: {reason}.")
         except csv.Error as e:

@@ -3,6 +3,8 @@
 import glob
 import os
 import pathlib
+import textwrap
+import warnings
 
 import numpy as np
 
@@ -17,17 +19,19 @@ SUFFIXES = (*TABLES, *ARRAYS, *image_files.SUFFIXES)
 _SPLIT_NAMES = {"train": "train", "valid": "valid", "validation": "valid", "val": "valid", "test": "test"}
 
 
-def read(source, levels=None, condition=None):
+def read(source, levels=None, condition=None, dtype="float32", columns=None):
     """The `Content` of a file, a glob or a folder.
 
     Tables and images are copied once, in blocks, into a temporary memory map (`cache.spool`), so memory stays
-    bounded, every value is checked before training begins, and shuffling is over all rows. A .npy file is
-    itself the memory map.
+    bounded, every value is checked before training begins, and shuffling is over all rows. Of a table, real values
+    become `dtype` there, and levels int32. A .npy file is itself the memory map.
     """
-    parts, all_paths = {}, []
+    parts, all_paths, names = {}, [], None
     for split, paths in _find_splits(source).items():
         all_paths += paths
-        for key, part in _read_one(paths, levels, condition).items():
+        found, names_here = _read_one(paths, levels, condition, dtype, columns or names)
+        names = names or names_here
+        for key, part in found.items():
             if key != "all" and split != "all":
                 raise DataError(f"{paths[0]}: has splits of its own inside the split {split!r} of {source}.")
             parts[split if key == "all" else key] = part
@@ -39,31 +43,19 @@ def read(source, levels=None, condition=None):
             f"{source}: all splits must be integers, or none. "
             f"Received: { ({split: str(part.x.dtype) for split, part in parts.items()}) }."
         )
+    if len({_kind([path]) for path in all_paths}) == 1 and _kind(all_paths) in TABLES:
+        _same_columns(all_paths, TABLES[_kind(all_paths)])
 
-    largest = max(values.check_in_blocks(part.x, levels, f"{source}") for part in parts.values())
+    largest = max(values.check_in_blocks(part.x, levels, dtype, f"{source}") for part in parts.values())
     kind = _kind(all_paths)
     if levels is None:
         if kind == "images":
             levels = 256
         elif parts[next(iter(parts))].x.dtype.kind in "iub":
             levels = max(2, int(largest) + 1)
-            if levels > 2**31:
-                raise DataError(f"{source}: expected integers below 2**31. Received: {largest}.")
     kinds = f"{kind} file{'s' if len(all_paths) > 1 else ''}" if kind != "images" else kind if len(all_paths) > 1 else "image"
     what = f"{len(all_paths)} {kinds}"
-    names = _columns(all_paths, condition)
     return Content(os.fspath(source), parts, levels, cache.sha256_of(all_paths), f"Rows of {what}: {source}", names)
-
-
-def check_columns(source, expected, condition=None):
-    """Raises where a table has the names `expected` at other places, which would give other scores and no error."""
-    names = _columns(paths_of(source), condition)
-    for i, (here, name) in enumerate(zip(names or (), expected, strict=False)):
-        if here != name and name in names:
-            raise DataError(
-                f"{source}: expected column {i + 1} to be {name!r}, as in training. Received: {here!r}; "
-                f"{name!r} is column {names.index(name) + 1}."
-            )
 
 
 def paths_of(source):
@@ -71,17 +63,8 @@ def paths_of(source):
     return [path for paths in _find_splits(source).values() for path in paths]
 
 
-def _columns(paths, condition=None):
-    """The names of a table's columns but the condition's; None of other files, and where there are no names."""
-    if len({_kind([path]) for path in paths}) > 1 or _kind(paths) not in TABLES:
-        return None
-    names, width = _same_columns(paths, TABLES[_kind(paths)])
-    given = _condition_columns(paths[0], names, width, condition)
-    return None if names is None else tuple(name for name in names if name not in given)
-
-
-def blocks(source, levels=None, split=None):
-    """Yields all rows of a file, glob or folder in order: checked arrays [k, *event_shape], float32 or int32.
+def blocks(source, levels=None, split=None, dtype="float32", columns=None):
+    """Yields all rows of a file, glob or folder in order: checked arrays [k, *event_shape] of `dtype`, or int32 for levels.
 
     `split` keeps one split of a source that has its own. Looks for the files at once, reads as it goes.
     """
@@ -90,13 +73,13 @@ def blocks(source, levels=None, split=None):
         if split not in found:
             raise DataError(f"{source} has no split {split!r}. It has: {', '.join(found)}.")
         found, split = {split: found[split]}, None
-    return _blocks([p for paths in found.values() for p in paths], levels, split)
+    return _blocks([p for paths in found.values() for p in paths], levels, split, dtype, columns)
 
 
-def _blocks(paths, levels, split):
+def _blocks(paths, levels, split, dtype, columns=None):
     first = None
-    for path, x in _chunks(paths, levels, split):
-        x = values.to_dtype(x, 0 if x.dtype.kind in "iub" else levels)
+    for path, x in _chunks(paths, levels, split, dtype, columns):
+        x = values.to_dtype(x, 0 if x.dtype.kind in "iub" else levels, dtype)
         what = f"{x.dtype} {x.shape[1:]}"
         first = first or what
         if what != first:
@@ -104,7 +87,7 @@ def _blocks(paths, levels, split):
         yield x
 
 
-def _chunks(paths, levels, split):
+def _chunks(paths, levels, split, dtype, columns):
     """Yields (path, checked array [k, *event_shape])."""
     kind = _kind(paths)
     if split is not None and kind != ".npz":
@@ -112,9 +95,8 @@ def _chunks(paths, levels, split):
     if kind == "images":
         yield from ((paths[0], x) for x in image_files.chunks(paths))
     elif kind in TABLES:
-        _same_columns(paths, TABLES[kind])
-        for path in paths:
-            yield from ((path, x) for x in TABLES[kind].chunks(path, levels))
+        of_x, _, _ = _layout(paths, TABLES[kind], None, columns)
+        yield from ((path, _taken(x, of_x)) for path, x in _table_rows(paths, TABLES[kind], levels, dtype))
     else:
         for path in paths:
             arrays = {"all": numpy_files.load_npy(path)} if kind == ".npy" else numpy_files.load_npz(path)[0]
@@ -126,56 +108,120 @@ def _chunks(paths, levels, split):
                 step = max(1, 2**24 // max(1, x[:1].nbytes))
                 for start in range(0, len(x), step):
                     block = np.asarray(x[start : start + step])
-                    values.check(block, levels, path, offset=start)
+                    values.check(block, levels, dtype, path, offset=start)
                     yield path, block
 
 
-def _read_one(paths, levels, condition):
+def _read_one(paths, levels, condition, dtype, columns):
+    """{split: Part} or {"all": Part}, and the names of the columns that are x, None where there are none."""
     kind = _kind(paths)
     if kind in TABLES:
-        return {"all": _read_tables(paths, TABLES[kind], levels, condition)}
+        return _read_tables(paths, TABLES[kind], levels, condition, dtype, columns)
     if kind == ".npz" and len(paths) == 1:
         arrays, given = numpy_files.load_npz(paths[0], condition)
         if given is not None:
-            values.check(given, None, f"{paths[0]}, array {condition!r}")
-        return {split: Part(x, given) for split, x in arrays.items()}
+            where = f"{paths[0]}, array {condition!r}"
+            values.check(given.astype(np.float64), None, dtype, where)
+            if given.dtype.kind in "iu" and (rounded := values.first_rounded(given.ravel(), dtype)) is not None:
+                _warn_of_rounding(where, rounded, dtype)
+            given = given.astype(dtype)
+        return {split: Part(x, given) for split, x in arrays.items()}, None
     if condition is not None:
         raise DataError(
             f"{paths[0]}: a condition is read from a column of a table or an array of one .npz file. "
             f"Received: condition={condition!r} with {len(paths)} {kind} files."
         )
     if kind == ".npy" and len(paths) == 1:
-        return {"all": Part(numpy_files.load_npy(paths[0]))}
+        return {"all": Part(numpy_files.load_npy(paths[0]))}, None
     if kind == "images":  # Kept as bytes.
-        return {"all": Part(cache.spool(image_files.chunks(paths)))}
-    return {"all": Part(cache.spool(_blocks(paths, levels, None)))}
+        return {"all": Part(cache.spool(image_files.chunks(paths)))}, None
+    return {"all": Part(cache.spool(_blocks(paths, levels, None, dtype)))}, None
 
 
-def _read_tables(paths, reader, levels, condition):
+def _read_tables(paths, reader, levels, condition, dtype, columns):
+    of_x, given, names = _layout(paths, reader, condition, columns)
+    rows = (x for _, x in _table_rows(paths, reader, levels, dtype, real=given))
+    if not given:
+        return {"all": Part(cache.spool(values.to_dtype(_taken(x, of_x), levels, dtype) for x in rows))}, names
+    # One pass over the text. float32 does not keep all levels, and not every condition is an integer.
+    table = cache.spool(values.to_dtype(x, None, dtype if levels is None else "float64") for x in rows)
+    parts = (table[i : i + 2**16][:, of_x] for i in range(0, len(table), 2**16))
+    x = cache.spool(values.to_dtype(part, levels, dtype) for part in parts)
+    return {"all": Part(x, np.ascontiguousarray(table[:, given], dtype))}, names
+
+
+def _table_rows(paths, reader, levels, dtype, real=()):
+    """Yields (path, checked float64 rows [k, columns]) of tables; warns once where `dtype` does not keep an integer."""
+    names, _ = reader.columns(paths[0])
+    told = False
+    for path in paths:
+        integers = None
+        for x in reader.chunks(path, levels, dtype, real):
+            if not told and np.abs(x).max() > 2**24:
+                integers = reader.integer_columns(path) if integers is None else integers
+                for i in integers if levels is None else set(integers) & set(real):
+                    rounded = values.first_rounded(x[:, i], dtype)
+                    if rounded is not None and not told:
+                        _warn_of_rounding(f"{path}, column {i + 1}{f' ({names[i]})' if names else ''}", rounded, dtype)
+                        told = True
+            yield path, x
+
+
+def _taken(x, columns):
+    return x if columns == list(range(x.shape[1])) else x[:, columns]
+
+
+def _warn_of_rounding(where, integer, dtype):
+    keeps = "; float64 keeps those up to 2**53: dtype='float64', in a run [model] dtype" if dtype == "float32" else ""
+    largest = "2**24" if dtype == "float32" else "2**53"
+    warnings.warn(f"{where}: {dtype} rounds integers above {largest}, such as {int(integer)}{keeps}.", stacklevel=2)
+
+
+def _layout(paths, reader, condition, columns):
+    """Of tables: the numbers of the columns that are x, in the order of `columns`; of those that are the condition; and the names
+    of the former, None where there are none."""
     names, width = _same_columns(paths, reader)
-    if condition is None:
-        return Part(cache.spool(x for path in paths for x in reader.chunks(path, levels)))
-    wanted = _condition_columns(paths[0], names, width, condition)
-    given = [names.index(c) for c in wanted]
-    rest = [i for i in range(width) if i not in given]
-    if not rest:
-        raise DataError(f"{paths[0]}: no column is left beside the condition {', '.join(wanted)}.")
-    # One pass over the text; the condition's columns are not held to `levels`, those of x are, in `read`.
-    table = cache.spool(x for path in paths for x in reader.chunks(path, None))
-    x = cache.spool(table[i : i + 2**16][:, rest] for i in range(0, len(table), 2**16))
-    return Part(x, np.ascontiguousarray(table[:, given]))
-
-
-def _condition_columns(path, names, width, condition):
-    """The names of the columns that are the condition."""
     wanted = [condition] if isinstance(condition, str) else list(condition or ())
     missing = [c for c in wanted if names is None or c not in names]
     if missing:
         raise DataError(
-            f"{path} has no column {missing[0]!r} for the condition. It has: "
+            f"{paths[0]} has no column {missing[0]!r} for the condition. It has: "
             f"{', '.join(names) if names else f'{width} columns without names'}."
         )
-    return wanted
+    given = [names.index(c) for c in wanted]
+    of_x = [i for i in range(width) if i not in given]
+    if not of_x:
+        raise DataError(f"{paths[0]}: no column is left beside the condition {', '.join(wanted)}.")
+    if names is None:
+        return of_x, given, None
+    here = [names[i] for i in of_x]
+    of_x = [of_x[i] for i in _order(paths[0], here, columns or here)]
+    return of_x, given, tuple(names[i] for i in of_x)
+
+
+def _order(path, here, expected):
+    """Where each of the names `expected` stands in `here`; each place itself where no name is known."""
+    in_place = list(range(len(here)))
+    if here == list(expected):
+        return in_place
+    what = f"Expected: {_listed(expected)}. Received: {_listed(here)}."
+    if not set(here) & set(expected):
+        if len(here) == len(expected):
+            warnings.warn(f"{path} has other names of columns, which are taken by their places. {what}", stacklevel=2)
+        return in_place
+    for name in expected:
+        if name not in here:
+            raise DataError(f"{path} has no column {name!r}. {what}")
+    for name in here:
+        if name not in expected:
+            raise DataError(f"{path} has a column {name!r}, which is not expected. {what}")
+    if len(set(here)) < len(here) or len(here) != len(expected):
+        raise DataError(f"{path}: columns that share a name cannot be put in order by it. {what}")
+    return [here.index(name) for name in expected]
+
+
+def _listed(names):
+    return textwrap.shorten(", ".join(names), 200, placeholder=" ...")
 
 
 def _same_columns(paths, reader):

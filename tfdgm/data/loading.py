@@ -21,6 +21,8 @@ def load(
     seed=0,
     shuffle=True,
     levels=None,
+    dtype="float32",
+    columns=None,
 ):
     """(train, valid, test) of a data set, as `tf.data.Dataset`s of batches of `x`, or of `(x, condition)`.
 
@@ -31,7 +33,7 @@ def load(
       batch_size: rows per batch; the last batch is smaller. None gives single rows.
       data_dir: folder with the source files of named sets, one folder each. Default: environment
         `TFDGM_DATA_DIR`.
-      condition: "label" (named sets with labels) gives one-hot float32; a column's name, or a list of them,
+      condition: "label" (named sets with labels) gives one-hot vectors; a column's name, or a list of them,
         takes these columns out of x (tables); an array's name (.npz). Default: no condition.
       valid_fraction, test_fraction: for sources without these splits, drawn by a permutation of the rows
         fixed by `seed`. MNIST and its likes (60,000 train images) give their last 10,000 in TFDS's order for
@@ -40,14 +42,19 @@ def load(
       shuffle: whether train is shuffled, anew in every epoch. valid and test never are.
       levels: x is integers 0..levels-1. Default: what the source says; integer arrays have their maximum + 1,
         tables are real-valued.
+      dtype: of real values, x and condition: "float32", or "float64" for a model in float64. Integers of a table's
+        column that it does not keep, as IDs above 2^24 in float32, are a warning.
+      columns: names of the columns that are x, as in training: a table with these in another order is put in
+        order; one that lacks some of them, or has more, is an error. Where none of the names is known, or there
+        are none, columns are taken by their places.
 
     Returns:
-      `Splits`. x is int32 where there are levels, else float32.
+      `Splits`. x is int32 where there are levels, else `dtype`.
 
     Raises:
       DataError: with one line on what was expected and what came.
     """
-    _check_arguments(batch_size, valid_fraction, test_fraction, levels)
+    _check_arguments(batch_size, valid_fraction, test_fraction, levels, dtype)
     what = load_arrays(
         source,
         data_dir=data_dir,
@@ -56,12 +63,14 @@ def load(
         test_fraction=test_fraction,
         seed=seed,
         levels=levels,
+        dtype=dtype,
+        columns=columns,
     )
     parts = what.parts
-    dtype = "float32" if what.levels is None else "int32"
+    options = {"batch_size": batch_size, "seed": seed}
+    options |= {"dtype": dtype if what.levels is None else "int32", "condition_dtype": dtype}
     train, valid, test = (
-        splits.make_dataset(parts[key], dtype=dtype, batch_size=batch_size, shuffle=shuffle and key == "train", seed=seed)
-        for key in ("train", "valid", "test")
+        splits.make_dataset(parts[key], shuffle=shuffle and key == "train", **options) for key in ("train", "valid", "test")
     )
     given = parts["train"].condition
     return splits.Splits(
@@ -70,24 +79,35 @@ def load(
         test,
         name=what.name,
         event_shape=parts["train"].x.shape[1:],
-        dtype=dtype,
+        dtype=options["dtype"],
         levels=what.levels,
         condition_shape=None if given is None else given.shape[1:],
         num_rows=[len(parts[key].rows) for key in ("train", "valid", "test")],
         sha256=what.sha256,
         description=what.description,
         columns=what.columns,
-        train_epochs=splits.make_epochs(parts["train"], dtype=dtype, batch_size=batch_size, seed=seed),
+        train_epochs=splits.make_epochs(parts["train"], **options),
     )
 
 
-def load_arrays(source, *, data_dir=None, condition=None, valid_fraction=0.1, test_fraction=0.1, seed=0, levels=None):
+def load_arrays(
+    source,
+    *,
+    data_dir=None,
+    condition=None,
+    valid_fraction=0.1,
+    test_fraction=0.1,
+    seed=0,
+    levels=None,
+    dtype="float32",
+    columns=None,
+):
     """`load` without `tf.data`: a `Content` whose parts "train", "valid" and "test" hold arrays. Arguments as in `load`.
 
     Files and "digits" need no TensorFlow; other named sets need none where `data_dir` holds what `pack` wrote.
     """
-    _check_arguments(None, valid_fraction, test_fraction, levels)
-    what = _read(_as_source(source), _folder(data_dir), condition, levels)
+    _check_arguments(None, valid_fraction, test_fraction, levels, dtype)
+    what = _read(_as_source(source), _folder(data_dir), condition, levels, dtype, columns)
     parts = what.parts
     if len(parts) == 1:
         (part,) = parts.values()
@@ -108,36 +128,28 @@ def pack(source, folder, *, data_dir=None, condition=None):
     if _is_file(source):
         raise DataError(f"Expected the name of a data set; files are read as they are. Received: {source}.")
     path = _packed(source, folder)
-    packed.write(path, _read(source, _folder(data_dir), condition, None), condition)
+    packed.write(path, _read(source, _folder(data_dir), condition, None, "float32", None), condition)
     return path
 
 
-def stream(source, batch_size, data_dir=None, levels=None, split=None):
+def stream(source, batch_size, data_dir=None, levels=None, split=None, *, dtype="float64", columns=None):
     """Yields numpy batches [batch_size, *event_shape] of all rows of a source, in order; the last is smaller.
 
     Files are read as the batches are taken, in constant memory (an .npz array is read whole). `split` keeps
     one split of a source with its own splits, which without it come one after another: train, valid, test.
-    Arguments else as in `load`. The source is looked up at once; errors in the rows come where they lie.
+    Real values are float64 by default: nothing is kept, so nothing need be rounded. Arguments else as in `load`. The
+    source is looked up at once; errors in the rows come where they lie.
     """
-    _check_arguments(batch_size or 0, 0.0, 0.0, levels)
+    _check_arguments(batch_size or 0, 0.0, 0.0, levels, dtype)
     if split not in (None, "train", "valid", "test"):
         raise DataError(f"Expected split='train', 'valid', 'test' or None. Received: split={split!r}.")
     source = _as_source(source)
     if _is_file(source):
-        return _rebatch(files.blocks(source, levels, split), batch_size)
+        return _rebatch(files.blocks(source, levels, split, dtype, columns), batch_size)
     if split is not None:
-        content_splits = load(source, batch_size=batch_size, data_dir=data_dir, levels=levels, shuffle=False)
+        content_splits = load(source, batch_size=batch_size, data_dir=data_dir, levels=levels, shuffle=False, dtype=dtype)
         return (x.numpy() for x in getattr(content_splits, split))
-    return _rebatch(_all_rows(_read(source, _folder(data_dir), None, levels)), batch_size)
-
-
-def check_columns(source, expected, condition=None):
-    """A DataError where `source` is a table (or several) with columns of the names `expected`, at other places than there.
-
-    Names that are new are taken for other names of the same columns, those of `condition` left out.
-    """
-    if expected and _is_file(_as_source(source)):
-        files.check_columns(_as_source(source), expected, condition)
+    return _rebatch(_all_rows(_read(source, _folder(data_dir), None, levels, dtype, columns), dtype), batch_size)
 
 
 def files_of(source):
@@ -146,9 +158,9 @@ def files_of(source):
     return [pathlib.Path(path).resolve() for path in files.paths_of(source)] if _is_file(source) else []
 
 
-def _read(source, data_dir, condition, levels):
+def _read(source, data_dir, condition, levels, dtype, columns):
     if _is_file(source):
-        return files.read(source, levels, condition)
+        return files.read(source, levels, condition, dtype, columns)
     if source == "digits":
         _only_label(source, condition)
         what = digits.read(condition)
@@ -212,7 +224,7 @@ def _folder(data_dir):
     return data_dir
 
 
-def _check_arguments(batch_size, valid_fraction, test_fraction, levels):
+def _check_arguments(batch_size, valid_fraction, test_fraction, levels, dtype):
     if batch_size is not None and batch_size < 1:
         raise DataError(f"Expected batch_size of at least 1. Received: {batch_size}.")
     if min(valid_fraction, test_fraction) < 0.0 or valid_fraction + test_fraction >= 1.0:
@@ -222,12 +234,14 @@ def _check_arguments(batch_size, valid_fraction, test_fraction, levels):
         )
     if levels is not None and not 1 < levels <= 2**31:
         raise DataError(f"Expected levels of at least 2. Received: {levels}.")
+    if dtype not in values.REAL_DTYPES:
+        raise DataError(f"Expected dtype={' or '.join(map(repr, values.REAL_DTYPES))}. Received: dtype={dtype!r}.")
 
 
-def _all_rows(what):
+def _all_rows(what, dtype):
     for part in what.parts.values():
         for start in range(0, len(part.rows), 2**12):
-            yield values.to_dtype(part.x[part.rows[start : start + 2**12]], what.levels)
+            yield values.to_dtype(part.x[part.rows[start : start + 2**12]], what.levels, dtype)
 
 
 def _rebatch(chunks, batch_size):

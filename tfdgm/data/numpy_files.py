@@ -67,7 +67,6 @@ def load_npz(path, condition=None):
             raise DataError(
                 f"{path}: expected as many rows in {condition!r} as in `x`, {len(arrays['all'])}. Received: {len(given)}."
             )
-        given = given.astype(np.float32)
     return arrays, given
 
 

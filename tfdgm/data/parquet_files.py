@@ -25,8 +25,19 @@ def columns(path):
     return list(schema.names), len(schema.names)
 
 
-def chunks(path, levels):
-    """Yields float32 arrays [k, columns]; every value is checked, and an error names the row (from 0)."""
+def integer_columns(path):
+    """The numbers of the columns of integers."""
+    import pyarrow
+
+    with _open(path) as file:
+        return [i for i, field in enumerate(file.schema_arrow) if pyarrow.types.is_integer(field.type)]
+
+
+def chunks(path, levels, dtype, real=()):
+    """Yields float64 arrays [k, columns]; every value is checked, and an error names the row (from 0).
+
+    With `levels` all are levels but the columns `real`. Real values must be in the range of `dtype`.
+    """
     import pyarrow
 
     _, width = columns(path)
@@ -37,10 +48,10 @@ def chunks(path, levels):
                 x = np.empty((batch.num_rows, width), np.float64)
                 for i, column in enumerate(batch.columns):
                     x[:, i] = column.cast(pyarrow.float64(), safe=False).to_numpy(zero_copy_only=False)
-                values.check(x, levels, path, offset)
+                values.check(x, levels, dtype, path, offset, real)
                 offset += len(x)
                 if len(x):
-                    yield x.astype(np.float32)
+                    yield x
         except (pyarrow.ArrowException, OSError) as e:
             raise DataError(f"{path} is damaged: {_line(e)}") from None
     if not offset:

@@ -17,7 +17,7 @@ class Splits:
     Attributes:
       name: the data set's name, or the path it came from.
       event_shape: tuple, the shape of one row.
-      dtype: "float32" for real values, "int32" for integers 0..levels-1.
+      dtype: of x: "int32" for integers 0..levels-1; for real values "float32", or "float64" where that was asked for.
       levels: number of integer levels (2, 17, 256, ...), or None for real values.
       condition_shape: tuple, the shape of one row's condition, or None.
       num_train, num_valid, num_test: rows of each split.
@@ -75,7 +75,7 @@ class Splits:
         )
 
 
-def make_dataset(part, *, dtype, batch_size, shuffle, seed):
+def make_dataset(part, *, dtype, condition_dtype, batch_size, shuffle, seed):
     """A `tf.data.Dataset` over a `Part`: row numbers are shuffled and batched, then the rows are gathered.
 
     Working on row numbers keeps the per-row cost to one integer, whatever the event's size.
@@ -88,13 +88,14 @@ def make_dataset(part, *, dtype, batch_size, shuffle, seed):
     dataset = tf.data.Dataset.range(len(rows))
     if shuffle and len(rows):
         dataset = dataset.shuffle(min(len(rows), _SHUFFLE_ROWS), seed=seed, reshuffle_each_iteration=True)
-    dataset = dataset.batch(batch_size or 256).map(_gather_all(part, rows, dtype), num_parallel_calls=tf.data.AUTOTUNE)
+    gather = _gather_all(part, rows, dtype, condition_dtype)
+    dataset = dataset.batch(batch_size or 256).map(gather, num_parallel_calls=tf.data.AUTOTUNE)
     if batch_size is None:
         dataset = dataset.unbatch().apply(tf.data.experimental.assert_cardinality(len(rows)))
     return dataset.prefetch(tf.data.AUTOTUNE)
 
 
-def make_epochs(part, *, dtype, batch_size, seed):
+def make_epochs(part, *, dtype, condition_dtype, batch_size, seed):
     """`Splits.train_epochs` over a `Part`."""
     import tensorflow as tf
 
@@ -104,19 +105,19 @@ def make_epochs(part, *, dtype, batch_size, seed):
             order = tf.random.experimental.stateless_shuffle(numbers, (tf.constant(seed, tf.int64), epoch))
             return tf.data.Dataset.from_tensor_slices(order).batch(batch_size or 256)
 
-        gather = _gather_all(part, part.rows, dtype)
+        gather = _gather_all(part, part.rows, dtype, condition_dtype)
         dataset = tf.data.Dataset.range(first, last).flat_map(shuffled).map(gather, num_parallel_calls=tf.data.AUTOTUNE)
         return dataset.prefetch(tf.data.AUTOTUNE)
 
     return epochs
 
 
-def _gather_all(part, rows, dtype):
+def _gather_all(part, rows, dtype, condition_dtype):
     """A function from positions within `rows` to a batch of x, or of (x, condition)."""
     x = _gather(part.x, rows, dtype)
     if part.condition is None:
         return x
-    condition = _gather(part.condition, rows, "float32")
+    condition = _gather(part.condition, rows, condition_dtype)
     return lambda i: (x(i), condition(i))
 
 
@@ -127,7 +128,7 @@ def _gather(array, rows, dtype):
     if len(rows) * array[:1].nbytes <= _RESIDENT_BYTES:
         values = np.asarray(array[rows])
         if values.dtype not in (np.uint8, np.int32, np.float32):
-            values = values.astype(np.uint8 if values.dtype == bool else dtype)
+            values = values.astype(np.uint8 if values.dtype == bool else dtype, copy=False)
         with tf.device("CPU:0"):
             values = tf.constant(values)
         return lambda i: tf.cast(tf.gather(values, i), dtype)

@@ -121,6 +121,11 @@ class Client:
         return self._signature("log_prob").inputs["x"].dtype
 
     @property
+    def compute_dtype(self):
+        """The name of the dtype of scores, of real-valued x and of conditions: "float32" or "float64"."""
+        return np.dtype(self._signature("log_prob").outputs["log_prob"].dtype).name
+
+    @property
     def condition_shape(self):
         """The shape of one condition, or None."""
         spec = self._signature("log_prob").inputs.get("condition")

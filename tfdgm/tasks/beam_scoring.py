@@ -32,7 +32,7 @@ _OURS = re.compile(r"\d{6,}-\d{6,}\.csv|index\.csv|\..+\.new")
 
 
 class LogProbHandler(ModelHandler):
-    """Beam's `ModelHandler` of a SavedModel's `log_prob` signature: arrays [k, *event_shape] -> [k] float32, nats.
+    """Beam's `ModelHandler` of a SavedModel's `log_prob` signature: arrays [k, *event_shape] -> [k], nats.
 
     Beam's own TensorFlow handlers (2.77) load with `keras.models.load_model`, which in Keras 3 refuses SavedModels. Each array
     is one example to Beam, and is scored in batches of 2^18 numbers, but 16 rows at least and 4096 at most.
@@ -53,15 +53,17 @@ class LogProbHandler(ModelHandler):
 
     def run_inference(self, batch, model, inference_args=None):
         log_prob = model.signatures["log_prob"]
-        spec = log_prob.structured_input_signature[1]["x"]
+        specs = log_prob.structured_input_signature[1]
+        spec = specs["x"]
         size = min(4096, max(16, 2**18 // math.prod(spec.shape[1:])))
         for x in batch:
-            yield np.concatenate([self._score(log_prob, spec, x[i : i + size]) for i in range(0, len(x), size)])
+            yield np.concatenate([self._score(log_prob, specs, x[i : i + size]) for i in range(0, len(x), size)])
 
-    def _score(self, log_prob, spec, x):
-        inputs = {"x": tf.cast(x.reshape(-1, *spec.shape[1:]), spec.dtype)}
+    def _score(self, log_prob, specs, x):
+        inputs = {"x": tf.cast(x.reshape(-1, *specs["x"].shape[1:]), specs["x"].dtype)}
         if self.condition is not None:
-            inputs["condition"] = tf.repeat(tf.constant(self.condition)[None], len(x), axis=0)
+            condition = tf.cast(self.condition, specs["condition"].dtype)
+            inputs["condition"] = tf.repeat(condition[None], len(x), axis=0)
         return log_prob(**inputs)["log_prob"].numpy()
 
     def get_num_bytes(self, batch):
@@ -71,7 +73,7 @@ class LogProbHandler(ModelHandler):
         return "tfdgm"
 
 
-def score_files(path, source, out, *, condition=None, options=(), rows_per_shard=None):
+def score_files(path, source, out, *, condition=None, columns=None, options=(), rows_per_shard=None):
     """Scores every row of every file of `source` with the SavedModel at `path`: log p(x) in nats, in shards under `out`.
 
     `out` receives `FFFFFF-SSSSSS.csv`, shard S of file F, both counted from 0: a header `log_prob` and one score a row, in the
@@ -85,6 +87,8 @@ def score_files(path, source, out, *, condition=None, options=(), rows_per_shard
       source: a .csv, .npy, .npz or .parquet file, a glob or a folder of these.
       out: a folder; new, or with nothing but scores, which are removed.
       condition: of a model of p(x|c): c [*condition_shape], the same for all rows.
+      columns: names of the columns that are x, as in training: tables with these in another order are put in order. None: all
+        columns as they are.
       options: Beam's pipeline options, as on a command line: ["--runner=FlinkRunner", ...]. Without a runner it runs in this
         process, on Beam's FnApiRunner (the DirectRunner would first download another one).
       rows_per_shard: Default: up to 2^24 numbers of x, and 2^20 rows.
@@ -111,7 +115,9 @@ def score_files(path, source, out, *, condition=None, options=(), rows_per_shard
 
     files = _find(source)
     with _local(files[0]) as file:
-        columns = _columns(file)
+        first = files[0], _columns(file)
+    dtype = "float64" if model.compute_dtype == "float64" else "float32"
+    reader = _Read(model.event_shape, rows_per_shard, first, {"levels": model.levels, "dtype": dtype, "columns": columns})
     pipeline = beam.Pipeline(options=options)
     _empty(out)
     try:
@@ -120,7 +126,7 @@ def score_files(path, source, out, *, condition=None, options=(), rows_per_shard
                 pipeline
                 | "Files" >> beam.Create(list(enumerate(files)))
                 | "Spread" >> beam.Reshuffle()
-                | "Read" >> beam.ParDo(_Read(model.event_shape, model.levels, rows_per_shard, (files[0], columns)))
+                | "Read" >> beam.ParDo(reader)
                 | "Score" >> RunInference(KeyedModelHandler(LogProbHandler(path, condition)))
                 | "Write" >> beam.Map(_write_shard, out)
                 | "Collect" >> beam.combiners.ToList()
@@ -139,8 +145,8 @@ def score_files(path, source, out, *, condition=None, options=(), rows_per_shard
 class _Read(beam.DoFn):
     """(number, file) -> ((number, shard, file, first row), rows), a shard at a time."""
 
-    def __init__(self, event_shape, levels, rows_per_shard, expected):
-        self.event_shape, self.levels, self.rows_per_shard, self.expected = event_shape, levels, rows_per_shard, expected
+    def __init__(self, event_shape, rows_per_shard, first, options):
+        self.event_shape, self.rows_per_shard, self.first, self.options = event_shape, rows_per_shard, first, options
 
     def process(self, element):
         number, path = element
@@ -148,7 +154,7 @@ class _Read(beam.DoFn):
         with _local(path) as file:
             try:
                 self._check_columns(path, file)
-                for shard, x in enumerate(data.stream(file, self.rows_per_shard, levels=self.levels)):
+                for shard, x in enumerate(data.stream(file, self.rows_per_shard, **self.options)):
                     if math.prod(x.shape[1:]) != math.prod(self.event_shape):
                         shape = tuple(self.event_shape)
                         raise data.DataError(f"{path}: expected rows of event_shape={shape}. Received: {x.shape[1:]}.")
@@ -158,17 +164,18 @@ class _Read(beam.DoFn):
                 raise data.DataError(str(error).replace(file, path)) from None
 
     def _check_columns(self, path, file):
-        first, expected = self.expected
+        first, expected = self.first
         received = _columns(file)
-        if expected and received and expected != received:
+        by_name = set(received or ()) & set(self.options["columns"] or ())  # `stream` puts them in order.
+        if expected and received and expected != received and not by_name:
             raise data.DataError(f"{path}: expected the columns {expected} as in {first}. Received: {received}.")
 
 
 def _write_shard(element, out):
     """Writes one shard, whole or not at all, and returns its line of the index."""
     (number, shard, path, first), scores = element
-    name = f"{number:06d}-{shard:06d}.csv"
-    _write(out, name, "log_prob\n" + "".join(f"{score:.9g}\n" for score in scores.tolist()))
+    name, line = f"{number:06d}-{shard:06d}.csv", f"{csv_files.number_format(scores.dtype)}\n"
+    _write(out, name, "log_prob\n" + "".join(line % score for score in scores.tolist()))
     return name, path, first, len(scores)
 
 

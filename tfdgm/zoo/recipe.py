@@ -1,5 +1,7 @@
 """Recipes: what a training run is made from, as TOML. Imports no TensorFlow."""
 
+import ast
+import contextlib
 import copy
 import glob
 import json
@@ -86,6 +88,8 @@ class Recipe:
     |  | `accumulate_steps` (gradients averaged over so many steps make one update), `steps_per_execution` (steps in |
     |  | one call of TensorFlow), `xla` (true or false; by default on where one device trains), `seed` |
     | [published] | `name`, `value`, `unit` ("nats" or "bits/dim", of the negative log-likelihood), `source`; optional |
+
+    TOML has no None: the text "None" stands for it. Under `dtype = "float64"` in [model], files are read in float64 too.
     """
 
     def __init__(self, sections, *, path=None):
@@ -144,11 +148,18 @@ class Recipe:
 
 
 def parse_value(text):
-    """A value as on a command line: TOML (3, 0.1, true, [64, 64]), or else a string."""
-    try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        return text
+    """A value as on a command line: of TOML (3, 0.1, true, [64, 64]) or of Python (True, None, (64, 64)), or else a string."""
+    for read in (lambda text: tomllib.loads(f"value = {text}")["value"], ast.literal_eval):
+        with contextlib.suppress(ValueError, SyntaxError, MemoryError, RecursionError):
+            value = read(text)
+            if value is None or isinstance(value, (bool, int, float, str, list, tuple)):
+                return list(value) if isinstance(value, tuple) else value
+    if text.startswith(tuple("[({\"'")):
+        raise RecipeError(
+            f'Expected a value of TOML or Python: 3, 0.1, true, [64, 64], "text". Received: {text}. Text that begins with a '
+            "bracket or a quote must itself stand in quotes."
+        )
+    return text
 
 
 def _checked(sections, where):
@@ -159,7 +170,9 @@ def _checked(sections, where):
             raise RecipeError(f"{where}: {unknown_name('section', section, SECTIONS)}")
         if not isinstance(values, dict):
             raise RecipeError(f"{where}: expected [{section}] with keys. Received: {section} = {values!r}")
-        for key, value in values.items():
+        for key, value in _with_none(values).items():
+            if value is None and section in ("data", "training") and SECTIONS[section].get(key, 0) is None:
+                continue
             if section != "model":
                 if key not in SECTIONS[section]:
                     raise RecipeError(f"{where}, [{section}]: {unknown_name('key', key, SECTIONS[section])}")
@@ -171,7 +184,16 @@ def _checked(sections, where):
     for section, key in (("model", "class"), ("data", "source")):
         if not isinstance(sections[section][key], str) or not sections[section][key]:
             raise RecipeError(f"{where}, [{section}]: {key} must be a string. Received: {sections[section][key]!r}")
-    return {section: dict(sections[section]) for section in SECTIONS if section in sections}
+    return {section: _with_none(sections[section]) for section in SECTIONS if section in sections}
+
+
+def _with_none(value):
+    """None wherever a text says so."""
+    if isinstance(value, dict):
+        return {key: _with_none(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_with_none(part) for part in value]
+    return None if value == "None" else value
 
 
 def _check_value(what, key, value):
@@ -198,4 +220,4 @@ def _toml(value):
         return f"[{', '.join(map(_toml, value))}]"
     if isinstance(value, bool):
         return str(value).lower()
-    return repr(value) if isinstance(value, (int, float)) else json.dumps(value, ensure_ascii=False)
+    return repr(value) if isinstance(value, (int, float)) else json.dumps("None" if value is None else value, ensure_ascii=False)

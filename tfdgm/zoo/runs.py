@@ -40,7 +40,18 @@ def identity(recipe):
 
 def data_options(recipe):
     """The arguments of `tfdgm.data.load` in a recipe, beside the source."""
-    return {key: value for key, value in recipe.data.items() if value is not None and key != "source"}
+    options = {key: value for key, value in recipe.data.items() if value is not None and key != "source"}
+    return {**options, "dtype": data_dtype(recipe)}
+
+
+def data_dtype(recipe):
+    """What real values are read as: float64 for a model in float64, else float32."""
+    try:
+        policy = keras.dtype_policies.get(recipe.model.get("dtype"))
+    except (TypeError, ValueError):
+        received = recipe.model["dtype"]
+        raise RecipeError(f"[model]: dtype must be 'float32', 'float64' or a mixed one. Received: {received!r}") from None
+    return "float64" if policy.variable_dtype == "float64" else "float32"
 
 
 def steps_of_epoch(recipe, num_train, num_valid, num_test):
@@ -65,6 +76,11 @@ def arguments(recipe, known, found, condition_shape):
     for key in given:
         if key not in known:
             raise RecipeError(f"[model]: {unknown_name(f'argument of {name}', key, known)}")
+    if "dtype" in given and recipe.training["precision"] != "float32":
+        raise RecipeError(
+            "Give dtype in [model] or precision in [training], not both. "
+            f"Received: dtype={given['dtype']!r}, precision={recipe.training['precision']!r}"
+        )
     if condition_shape is not None:
         if "condition_shape" not in known:
             raise RecipeError(f"{name} takes no condition. Leave `condition` out of [data].")
