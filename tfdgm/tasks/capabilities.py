@@ -66,28 +66,25 @@ def set_weights(model, values):
         weight.assign(tf.cast(value, weight.dtype))
 
 
-def unconstrained(distribution):
-    """(to_reals, log_prob) of a density: x [n, *event] -> y [n, k] over all of R^k, and y -> its log-density; None where TFP does
-    not know the support."""
-    inner = distribution.distribution if isinstance(distribution, Wrapped) else distribution
+def unconstrained(density):
+    """(to_reals, log_prob) of a density: x [n, *event] -> y [n, k] over all of R^k, and y -> its log-density, None where y is x.
+    None where TFP does not know the support."""
+    inner = density.distribution if isinstance(density, Wrapped) else density
     try:
         bijector = inner.experimental_default_event_space_bijector()
     except NotImplementedError:
         bijector = None
-    if bijector is None or not inner.dtype.is_floating:
+    if bijector is None:
         return None
     shape = bijector.inverse_event_shape(inner.event_shape)
-    is_identity = isinstance(bijector, tfb.Identity)
+    size = int(np.prod(shape, dtype=int))
+    if isinstance(bijector, tfb.Identity):
+        return lambda x: tf.reshape(x, (-1, size)), None
 
-    def to_reals(x):
-        y = x if is_identity else bijector.inverse(tf.identity(x))
-        return tf.reshape(y, (-1, int(np.prod(shape, dtype=int))))
-
-    def log_prob(y, condition=None):
+    # Copies of tensors, so that TFP's cache does not answer in place of the mathematics.
+    def log_prob(y):
         y = tf.reshape(y, (-1, *shape))
-        if is_identity:
-            return distribution.log_prob_of_rows(y, condition)
-        log_det = bijector.forward_log_det_jacobian(y, event_ndims=len(shape))
-        return distribution.log_prob_of_rows(bijector.forward(tf.identity(y)), condition) + log_det
+        log_det = bijector.forward_log_det_jacobian(tf.identity(y), event_ndims=len(shape))
+        return density.log_prob_of_rows(bijector.forward(tf.identity(y))) + log_det
 
-    return to_reals, log_prob
+    return lambda x: tf.reshape(bijector.inverse(tf.identity(x)), (-1, size)), log_prob

@@ -9,7 +9,7 @@ import tempfile
 import numpy as np
 import tensorflow as tf
 
-import tfdgm.models  # noqa: F401  Registers the classes that an artifact names.
+import tfdgm.models  # Registers the classes that an artifact names, too.
 from tfdgm import serving
 from tfdgm.bijectors import forward_and_log_det
 from tfdgm.distributions import Autoregressive, Dequantized, Distribution, Flow, StandardNormal, Wrapped
@@ -54,7 +54,7 @@ _MOST_OF_A_BRIDGE = 8  # dimensions
 _NUMBERS = 1 << 15  # of the samples of one statistical test, where rows cost networks
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass
 class _Subject:
     """The model that is measured, the rows to measure it on, and the same model in float64 (or itself), which bears the rest."""
 
@@ -111,23 +111,31 @@ class _Subject:
         noise = self.noise_of_scores(self.x) if isinstance(self.distribution, Dequantized) else None
         return self.cast(self.x) if noise is None else tf.cast(self.x, noise.dtype) + noise
 
+    @functools.cached_property
+    def _functions(self):
+        return {}
+
+    def compiled(self, owner, name):
+        """The method of that name, compiled once: tracing is what takes a report's time."""
+        key = id(owner), name
+        if key not in self._functions:
+            self._functions[key] = _compiled(getattr(owner, name))
+        return self._functions[key]
+
     def score_under_first(self, distribution):
         """log_prob of a distribution as a function of rows, under the first condition."""
 
         def log_prob(rows):
-            rows = tf.reshape(rows, (-1, *self.model.event_shape))
-            return distribution.log_prob_of_rows(rows, _repeat(self.first_condition, rows, self.exact.compute_dtype))
+            rows = tf.reshape(tf.cast(rows, distribution.dtype), (-1, *self.model.event_shape))
+            condition = _repeat(self.first_condition, rows, self.exact.compute_dtype)
+            return self.compiled(distribution, "log_prob_of_rows")(rows, condition)
 
-        return _compiled(log_prob)
+        return log_prob
 
     def draws(self, distribution, n, seed):
-        """n samples of a distribution under the first condition, by TFP's `sample`."""
-
-        def sample(seed):
-            given = {} if self.condition is None else {"condition": tf.cast(self.first_condition, self.exact.compute_dtype)}
-            return distribution.sample(n, seed=seed, **given)
-
-        return _compiled(sample)(tf.constant([seed, 1], tf.int32))
+        """n samples of a distribution under the first condition."""
+        noise = distribution.draw_noise(sampler_checks.seeds_of(seed, n))
+        return self.compiled(distribution, "from_noise")(noise, _repeat(self.first_condition, noise, self.exact.compute_dtype))
 
 
 @contextlib.contextmanager
@@ -220,17 +228,15 @@ def _score_checks(subject):
     else:
         extreme = np.full_like(x[:1], (subject.distribution.levels or 2) - 1)
     log_prob = subject.score_under_first(subject.distribution)
-    yield density_checks.rows_independent(
-        "rows scored independently", lambda rows: log_prob(subject.cast(rows)), x, extreme, tolerances.score
-    )
+    yield density_checks.rows_independent("rows scored independently", log_prob, x, extreme, tolerances.score)
     name = "float32 = float64"
     if subject.exact is model:
         yield Check.skip(name, f"the model is {model.compute_dtype}, and all of this report")
     else:
         noise = subject.noise_of_scores(x)
         one, other = (
-            _compiled(m.distribution.log_prob_of_rows)(
-                tf.cast(x, m.distribution.dtype), _cast(subject.condition, m), _cast(noise, m)
+            subject.compiled(m.distribution, "log_prob_of_rows")(
+                tf.cast(x, m.distribution.dtype), _cast(subject.condition, m), *([] if noise is None else [_cast(noise, m)])
             )
             for m in (model, subject.exact)
         )
@@ -292,7 +298,7 @@ def _flow_checks(subject):
     yield bijector_checks.round_trip(names[1], to_x, to_z, drawn, tolerances.inverse)
     few = slice(0, max(1, 256 // size))
     for name, function, at in ((names[2], to_z, real), (names[3], to_x, z)):
-        if size > _MOST_DIMENSIONS and _loops(function, at):
+        if size > _MOST_DIMENSIONS and _loops(_compiled(function), at):
             yield Check.skip(name, f"{size} dimensions, one after the other; the most is {_MOST_DIMENSIONS}")
         else:
             yield bijector_checks.log_det_against_autodiff(name, function, at[few], tolerances.log_det)
@@ -301,21 +307,17 @@ def _flow_checks(subject):
         yield from (Check.skip(name, "a stock flow: see `integral, and samples`") for name in names[5:])
         return
 
-    def scored(x, condition):
-        z, log_det = density.to_base(x, condition)
-        parts = density.base.log_prob_of_rows(z, capabilities.of_base(density, condition)) + log_det
-        return density.log_prob_of_rows(x, condition), parts
-
-    score, parts = _compiled(scored)(subject.real, subject.conditions(len(real)))
+    to_base, condition = subject.compiled(density, "to_base"), subject.conditions(len(real))
+    z, log_det = to_base(subject.real, condition)
+    parts = subject.compiled(density.base, "log_prob_of_rows")(z, capabilities.of_base(density, condition)) + log_det
+    score = subject.compiled(density, "log_prob_of_rows")(subject.real, condition)
     yield density_checks.same_scores(names[5], score, parts, tolerances.score, "log_prob, its parts")
 
-    def drawn_and_back(noise, condition):
-        expected = density.base.from_noise(noise, capabilities.of_base(density, condition))
-        return density.to_base(density.from_noise(noise, condition), condition)[0], expected
-
     n = 256 if size <= _MOST_DIMENSIONS else 64
-    noise = density.draw_noise(sampler_checks.seeds_of(subject.seed, n))
-    back, expected = (np.asarray(value, np.float64) for value in _compiled(drawn_and_back)(noise, subject.conditions(n)))
+    noise, condition = density.draw_noise(sampler_checks.seeds_of(subject.seed, n)), subject.conditions(n)
+    expected = subject.compiled(density.base, "from_noise")(noise, capabilities.of_base(density, condition))
+    back, _ = to_base(subject.compiled(density, "from_noise")(noise, condition), condition)
+    back, expected = np.asarray(back, np.float64), np.asarray(expected, np.float64)
     error = np.abs(back - expected) / (1 + np.abs(expected))
     detail = f"largest relative difference over {n} rows, each under its own condition" if subject.condition is not None else None
     yield Check(names[6], bijector_checks.worst(error), tolerances.inverse, detail or f"largest relative difference, {n} rows")
@@ -332,7 +334,7 @@ def _maps(subject):
     if isinstance(density, Flow):
 
         def to_z(x):
-            return density.to_base(tf.reshape(x, (-1, *event_shape)), conditions(x))
+            return subject.compiled(density, "to_base")(tf.reshape(x, (-1, *event_shape)), conditions(x))
 
         def to_x(z):
             inner = tf.reshape(z, (-1, *(event_shape if density.event_ndims > 1 else (density.event_size,))))
@@ -354,8 +356,9 @@ def _maps(subject):
         return None
     # One trace for every number of rows.
     rows = tf.TensorSpec((None, density.event_shape.num_elements()), density.dtype)
-    maps = (functools.partial(_flat, function) for function in (to_z, to_x))
-    return tuple(tf.function(function, autograph=False, input_signature=[rows]) for function in maps)
+    to_z = functools.partial(_flat, to_z)
+    to_x = tf.function(functools.partial(_flat, to_x), autograph=False, input_signature=[rows])
+    return to_z if isinstance(density, Flow) else tf.function(to_z, autograph=False, input_signature=[rows]), to_x
 
 
 def _repeat(condition, rows, dtype):
@@ -432,7 +435,9 @@ def _scorer(subject):
         rows = subject.cast(rows)
         noise = capabilities.scoring_noise(subject.distribution, rows, sampler_checks.seeds_of(seed, len(rows)))
         condition = _repeat(subject.first_condition, rows, subject.exact.compute_dtype)
-        return _compiled(subject.distribution.log_prob_of_rows)(rows, condition, noise)
+        if noise is None:
+            return subject.compiled(subject.distribution, "log_prob_of_rows")(rows, condition)
+        return subject.compiled(subject.distribution, "log_prob_of_rows")(rows, condition, noise)
 
     return log_score
 
@@ -463,10 +468,7 @@ def _real_checks(subject, names):
     to_reals, log_prob = support
     samples = np.asarray(to_reals(subject.draws(density, 1 << 15, subject.seed + 1)))
 
-    def under_first(y):
-        return log_prob(y, _repeat(subject.first_condition, y, subject.exact.compute_dtype))
-
-    log_prob_of_rows = _compiled(under_first)
+    log_prob_of_rows = subject.score_under_first(density) if log_prob is None else _compiled(log_prob)
     at_most = capabilities.kind_of(density) != "exact"
     if not samples.shape[1] or not np.isfinite(samples).all():
         return {name: Check.skip(name, "samples on the boundary of the support") for name in (mass, bridge)}
@@ -516,11 +518,12 @@ def _noise_checks(subject):
         yield sampler_checks.noise_law(names[1], capabilities.scoring_noise(distribution, x, seeds), "uniform")
         n = len(subject.x)
         noise, condition = subject.noise_of_scores(subject.x), subject.conditions(n)
-        yield dequantization_checks.score_is_of_density(
-            names[2], distribution, subject.cast(subject.x), condition, noise, subject.tolerances.score
-        )
-        noise = distribution.draw_noise(sampler_checks.seeds_of(seed, 256))
-        yield dequantization_checks.samples_are_floors(names[3], distribution, noise, subject.conditions(256))
+        score = subject.compiled(distribution, "log_prob_of_rows")(subject.cast(subject.x), condition, noise)
+        expected = subject.compiled(distribution.density, "log_prob_of_rows")(subject.real, condition)
+        yield density_checks.same_scores(names[2], score, expected, subject.tolerances.score, "log_prob, density's")
+        noise, condition = distribution.draw_noise(sampler_checks.seeds_of(seed, 256)), subject.conditions(256)
+        x, real = (subject.compiled(d, "from_noise")(noise, condition) for d in (distribution, distribution.density))
+        yield dequantization_checks.samples_are_floors(names[3], x, real, distribution.levels, subject.tolerances.ties)
     else:
         yield from (Check.skip(name, "no dequantization") for name in names[1:])
     names = ["base = SciPy's normal", "samples come from the normal"]
@@ -534,28 +537,22 @@ def _noise_checks(subject):
 
 
 def _samples(subject, n):
-    """(n samples of the density, their conditions): where it can be, half by `model.sample`, half by TFP's `sample`."""
+    """(n samples of the density, their conditions): of the model's own samples, half by `model.sample`, half by TFP's `sample`."""
     density, condition = subject.density, subject.conditions(n)
-
-    def sample(n, condition):
-        given = {} if condition is None else {"condition": condition}
-        return _compiled(lambda seed: density.sample(n, seed=seed, **given))(tf.constant([subject.seed, 2], tf.int32))
-
     if density is not subject.distribution:
-        return sample(n, condition), condition
-    half = n if subject.size > _MOST_DIMENSIONS else n // 2
-    given = None if condition is None else condition[:half].numpy()
-    x = tf.cast(subject.model.sample(half, seed=subject.seed + 1, condition=given), density.dtype)
-    if half < n:
-        x = tf.concat([x, sample(n - half, None if condition is None else condition[half:])], axis=0)
+        noise = density.draw_noise(sampler_checks.seeds_of(subject.seed + 2, n))
+        return subject.compiled(density, "from_noise")(noise, condition), condition
+    half = n // 2 if subject.size <= _MOST_OF_A_BRIDGE else n
+    given = [{}, {}] if condition is None else [{"condition": condition[:half]}, {"condition": condition[half:]}]
+    x = tf.cast(subject.model.sample(half, seed=subject.seed + 1, **{k: v.numpy() for k, v in given[0].items()}), density.dtype)
+    if half < n:  # Op by op, which takes long in many dimensions.
+        x = tf.concat([x, density.sample(n - half, seed=subject.seed + 2, **given[1])], axis=0)
     return x, condition
 
 
 def _source_of(subject, x, condition):
     """What a flow carries rows x to; x itself without a flow."""
-    if not isinstance(subject.density, Flow):
-        return x
-    return tf.function(lambda x, condition: subject.density.to_base(x, condition)[0], autograph=False)(x, condition)
+    return subject.compiled(subject.density, "to_base")(x, condition)[0] if isinstance(subject.density, Flow) else x
 
 
 def _autoregressive_checks(subject):
@@ -576,20 +573,21 @@ def _autoregressive_checks(subject):
 
     n = 256 if subject.size <= _MOST_DIMENSIONS else 64
     noise = source.draw_noise(sampler_checks.seeds_of(seed, n))
-    yield autoregressive_checks.draws_follow_call(
-        names[0], source, noise, of_source(subject.conditions(n)), tolerances.inverse, tolerances.ties
-    )
+    condition = of_source(subject.conditions(n))
+    x = subject.compiled(source, "from_noise")(noise, condition)
+    params_of_call = _compiled(functools.partial(autoregressive_checks.params_of_call, source))
+    again = source.family.sample(params_of_call(x, condition), noise)
+    yield autoregressive_checks.draws_follow_call(names[0], x, again, tolerances.inverse, tolerances.ties)
     family = source.family
     n = autoregressive_checks.rows_for_residuals(min(4096, max(64, _NUMBERS // subject.size)), subject.size, family.levels)
     x, condition = _samples(subject, n)
     x, condition = _source_of(subject, x, condition), of_source(condition)
-    few = slice(0, 64)
-    yield autoregressive_checks.score_adds_up(
-        names[1], source, x[few], None if condition is None else condition[few], tolerances.score
-    )
-    params = tf.function(functools.partial(autoregressive_checks.params_of_call, source), autograph=False)(x, condition)
-    params = tf.reshape(params, (n, subject.size, -1))
-    x = np.asarray(x).reshape(n, subject.size)
+    params = params_of_call(x, condition)
+    of_positions = tf.reshape(family.log_prob(params, tf.cast(x, params.dtype)), (n, -1))
+    score = subject.compiled(source, "log_prob_of_rows")(x, condition)
+    parts = tf.reduce_sum(of_positions, axis=1)
+    yield density_checks.same_scores(names[1], score, parts, tolerances.score, "log_prob, family's at parameters of call")
+    params, x = tf.reshape(params, (n, subject.size, -1)), np.asarray(x).reshape(n, subject.size)
     yield autoregressive_checks.samples_follow_score(names[2], family, params, x, seed)
     some = np.random.default_rng(seed).permutation(x.size)[:1024]
     params, x = tf.gather(tf.reshape(params, (x.size, -1)), some), x.ravel()[some]
@@ -605,7 +603,7 @@ def _sample_checks(subject):
     seeds = tf.constant([[subject.seed, i] for i in range(n)], tf.int32)
     distribution, tolerance = model.distribution, 100 * _tolerances(model).score
     few = None if given is None else given[:n]
-    eager = _compiled(distribution.from_noise)(distribution.draw_noise(seeds), _cast(few, model))
+    eager = subject.compiled(distribution, "from_noise")(distribution.draw_noise(seeds), _cast(few, model))
     compiled = model.sample(n, seed=subject.seed, condition=few)
     yield artifact_checks.same_sample("same seed, same sample", eager, compiled, tolerance, "distribution, model.sample")
     longer = model.sample(2 * n, seed=subject.seed, condition=given)
@@ -623,7 +621,10 @@ def _artifact_checks(subject, artifact):
         else:
             path = serving.find_saved_model(artifact)
         yield from artifact_checks.saved_model(model, x, condition, path, _tolerances(model).score)
-        yield artifact_checks.loaded_back(model, x, condition, path)
+        expected = subject.compiled(model.distribution, "log_prob_of_rows")(
+            tf.cast(x, model.distribution.dtype), _cast(condition, model)
+        )
+        yield artifact_checks.loaded_back(model, x, condition, path, expected)
 
 
 def _compiled(function):
