@@ -65,8 +65,8 @@ def saved_model(model, rows, condition, path, tolerance):
 
 
 def loaded_back(model, rows, condition, path, expected):
-    """How many rows the model that `serving.load` makes of the SavedModel at `path` scores differently from `expected`, the scores of
-    `model`'s distribution in a graph."""
+    """How many rows the model that `serving.load` makes of the SavedModel at `path` scores otherwise than `expected`, the scores
+    of `model`'s distribution in a graph."""
     name = "load: log_prob"
     try:
         again = serving.load(path)

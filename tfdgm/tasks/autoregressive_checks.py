@@ -25,9 +25,9 @@ def params_of_call(distribution, x, condition):
 def draws_follow_call(name, x, again, tolerance, allowed):
     """A sample x, and each of its positions drawn again, from what `call` gives at that sample and the same uniform numbers.
 
-    Null hypothesis: they agree. Statistic: the rows that differ, in the worst position; `allowed` for a uniform number on the edge
-    between two values or components, where rounding chooses. Exact; built to see one position's parameters moved by 0.1, a
-    temperature, a shift, a condition left out: each changes some percent of the draws.
+    Null hypothesis: they agree. Statistic: the rows that differ, in the worst position; `allowed` where a uniform number is on
+    the edge between two values or components, and rounding chooses. Exact; built to see one position's parameters moved by 0.1,
+    a temperature, a shift, a condition left out: each changes some percent of the draws.
     """
     x, again = (np.asarray(value, np.float64).reshape(len(value), -1) for value in (x, again))
     count = (~(np.abs(again - x) <= tolerance * (1 + np.abs(x)))).sum(axis=0)
@@ -49,8 +49,8 @@ def samples_follow_score(name, family, params, x, seed):
 
 
 def family_draws(name, family, params, seed):
-    """`family.sample` from `params` [m, P] against its log_prob: the same statistics, of up to 131,072 draws. Level 1e-7. Built to
-    see a temperature of 0.95, a mean moved by 0.02 standard deviations."""
+    """`family.sample` from `params` [m, P] against its log_prob: the same statistics, of up to 131,072 draws. Level 1e-7. Built
+    to see a temperature of 0.95, a mean moved by 0.02 standard deviations."""
     count = min(1 << 17, _NUMBERS // max(family.params_size, family.levels or 1))
     random = np.random.default_rng(seed)
     params = tf.gather(params, np.arange(count) % len(params))
@@ -63,8 +63,8 @@ def family_draws(name, family, params, seed):
 
 
 def family_mass(name, family, params, x, tolerance):
-    """How far the probabilities of all levels are from adding up to 1, under params [m, P]; of reals, how far log_prob at x [m] is
-    from that of `family.distribution(params)`, which is TFP's."""
+    """How far the probabilities of all levels are from adding up to 1, under params [m, P]; of reals, how far log_prob at x [m]
+    is from that of `family.distribution(params)`, which is TFP's."""
     if family.levels:
         error = np.abs(np.exp(_log_table(family, params)).sum(axis=1) - 1)
         return Check(

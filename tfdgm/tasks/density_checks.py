@@ -53,7 +53,7 @@ def total_mass(name, log_prob, samples, tolerance, *, points=None, at_most=False
     points = points or {1: 2**14 + 1, 2: 401}[size]
     edge = math.asinh(100)
     t = np.linspace(-edge, edge, points)
-    scale = samples.std(axis=0)
+    scale = np.where(samples.std(axis=0) > 0, samples.std(axis=0), 1)
     axes = [np.median(samples[:, d]) + scale[d] * np.sinh(t) for d in range(size)]
     log_widths = [np.log(scale[d] * np.cosh(t)) for d in range(size)]
     step = 2 * edge / (points - 1)

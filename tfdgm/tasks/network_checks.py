@@ -26,7 +26,7 @@ def mask_leaks(name, network, condition=None, *, rows=3, seed=0):
 
 
 def cut_leaks(name, network, condition=None, *, seed=0):
-    """As `mask_leaks`, of networks over many inputs, at one pass of the network for each: how many outputs change that should not.
+    """As `mask_leaks`, of networks over many inputs, at one pass of the network for each: how many outputs change and should not.
 
     At the cut t all inputs from the t-th on are other numbers, and the parameters of positions up to t must stay as they are, to
     the last bit of the same place in an equal batch.
@@ -34,13 +34,14 @@ def cut_leaks(name, network, condition=None, *, seed=0):
     size, random = network.event_size, np.random.default_rng(seed)
     rank = np.argsort(network.order)
     kept, other = random.normal(size=(2, size))
-    function = tf.function(lambda x: network(x, **_given(condition, len(x))), autograph=False)
+    batch = min(_BATCH, size)
+    given = _given(condition, batch)
+    function = tf.function(lambda x: network(x, **given), autograph=False)
 
     def outputs(rows):
         x = tf.constant(rows.reshape(-1, *network.event_shape), network.compute_dtype)
         return function(x).numpy().reshape(len(rows), size, -1)
 
-    batch = min(_BATCH, size)
     expected, leaks = outputs(np.tile(kept, (batch, 1))), []
     for start in range(0, size, batch):
         cuts = np.minimum(np.arange(start, start + batch), size - 1)[:, None]
