@@ -65,13 +65,13 @@ def standard_normal_score(name, base, z, tolerance):
 def bridge(name, log_prob, samples, seed):
     """samples [n, k] of a density p over R^k, and its log_prob: does p integrate to 1, and do the samples follow it?
 
-    A mixture of normals q is fitted to a quarter of the samples, and drawn from. For any bounded h (Bennett 1976; Meng & Wong 1996)
+    A mixture of normals q is fitted to a quarter of the samples, and drawn from. For bounded h (Bennett 1976; Meng & Wong 1996)
 
         E_(x ~ p) h(x) q / (p + q) = integral of h p q / (p + q) = E_(x ~ q) h(x) p / (p + q)
 
     for h = 1, which a wrong constant spoils, and h = tanh of a coordinate and of the radius, which a wrong sampler does. Level
-    1e-7, at any q (Bernstein's inequality). Built to see 0.05 nats, or a shift by 0.15 standard deviations, in 6 dimensions, where
-    q covers p: with an overlap of 0.1, nothing below half a nat is seen.
+    1e-7, at any q (Bernstein's inequality). Built to see 0.05 nats, or a shift by 0.15 standard deviations, in 6 dimensions,
+    where q covers p: with an overlap of 0.1, nothing below half a nat is seen.
     """
     import sklearn.mixture
 

@@ -533,14 +533,18 @@ def _noise_checks(subject):
     if isinstance(source, StandardNormal):
         z = source.draw_noise(sampler_checks.seeds_of(seed + 1, 256))
         yield sampler_checks.standard_normal_score(names[0], source, z, subject.tolerances.score)
-        x, condition = _samples(subject, min(4096, max(64, _NUMBERS // subject.size)))
+        x, condition = _samples(subject, _rows_of_a_test(subject))
         yield sampler_checks.base_of_samples(names[1], _source_of(subject, x, condition))
     else:
         yield from (Check.skip(name, f"the base is {type(source).__name__}") for name in names)
 
 
+def _rows_of_a_test(subject):
+    return min(1 << 14, max(64, _NUMBERS // subject.size))
+
+
 def _samples(subject, n):
-    """(n samples of the density, their conditions): of the model's own samples, half by `model.sample`, half by TFP's `sample`."""
+    """(n samples of the density, their conditions): of the model's own, half by `model.sample`, half by TFP's `sample`."""
     density, condition = subject.density, subject.conditions(n)
     if density is not subject.distribution:
         noise = density.draw_noise(sampler_checks.seeds_of(subject.seed + 2, n))
@@ -582,7 +586,7 @@ def _autoregressive_checks(subject):
     again = source.family.sample(params_of_call(x, condition), noise)
     yield autoregressive_checks.draws_follow_call(names[0], x, again, tolerances.inverse, tolerances.ties)
     family = source.family
-    n = autoregressive_checks.rows_for_residuals(min(4096, max(64, _NUMBERS // subject.size)), subject.size, family.levels)
+    n = autoregressive_checks.rows_for_residuals(_rows_of_a_test(subject), subject.size, family.levels)
     x, condition = _samples(subject, n)
     x, condition = _source_of(subject, x, condition), of_source(condition)
     params = params_of_call(x, condition)
