@@ -6,6 +6,7 @@ import tensorflow as tf
 from tfdgm.tasks.bijector_checks import worst
 from tfdgm.tasks.check import Check
 
+_COMPILED_FROM = 128  # positions; to trace fewer takes longer than to compute them op by op.
 _BATCH = 256  # The most inputs of one call, but that one row takes as many as it has places.
 
 
@@ -78,12 +79,13 @@ def generation_equals_call(name, network, condition=None, *, by_steps, tolerance
     x = tf.constant(random.normal(size=(rows, *network.event_shape)), network.compute_dtype)
     given = _given(condition, rows)
 
-    @tf.function(autograph=False)
     def run():
         generate = network.generate_by_steps if by_steps else network.generate
         back, params = generate(lambda position, params, x_t: x_t, x, given.get("condition"), return_params=True)
         return back, params, network(x, **given)
 
+    if network.event_size > _COMPILED_FROM:
+        run = tf.function(run, autograph=False)
     back, params, expected = (np.asarray(value, np.float64) for value in run())
     error = np.abs(params - expected) / np.maximum(1, np.abs(expected))
     if not (back == x.numpy()).all():  # What was emitted must come back in its place.

@@ -51,6 +51,7 @@ _TOLERANCES = {"float32": _Tolerances(), "float64": _FLOAT64}
 _MOST_EVENTS = 1 << 16  # of a sum over all events
 _MOST_DIMENSIONS = 128  # of float64, of each input moved by itself, and of a Jacobian, whose memory grows with their cube
 _MOST_OF_A_BRIDGE = 8  # dimensions
+_XLA_ROWS = 64  # of `model.sample`: one compilation
 _NUMBERS = 1 << 15  # of the samples of one statistical test, where rows cost networks
 
 
@@ -115,11 +116,13 @@ class _Subject:
     def _functions(self):
         return {}
 
-    def compiled(self, owner, name):
-        """The method of that name, compiled once: tracing is what takes a report's time."""
+    def method(self, owner, name):
+        """The method of that name: op by op, which takes less than tracing it, but in many dimensions; then compiled once."""
+        if self.size <= _MOST_DIMENSIONS:
+            return getattr(owner, name)
         key = id(owner), name
         if key not in self._functions:
-            self._functions[key] = _compiled(getattr(owner, name))
+            self._functions[key] = tf.function(getattr(owner, name), autograph=False, reduce_retracing=True)
         return self._functions[key]
 
     def score_under_first(self, distribution):
@@ -128,14 +131,14 @@ class _Subject:
         def log_prob(rows):
             rows = tf.reshape(tf.cast(rows, distribution.dtype), (-1, *self.model.event_shape))
             condition = _repeat(self.first_condition, rows, self.exact.compute_dtype)
-            return self.compiled(distribution, "log_prob_of_rows")(rows, condition)
+            return self.method(distribution, "log_prob_of_rows")(rows, condition)
 
         return log_prob
 
     def draws(self, distribution, n, seed):
         """n samples of a distribution under the first condition."""
         noise = distribution.draw_noise(sampler_checks.seeds_of(seed, n))
-        return self.compiled(distribution, "from_noise")(noise, _repeat(self.first_condition, noise, self.exact.compute_dtype))
+        return self.method(distribution, "from_noise")(noise, _repeat(self.first_condition, noise, self.exact.compute_dtype))
 
 
 @contextlib.contextmanager
@@ -236,7 +239,7 @@ def _score_checks(subject):
     else:
         noise = subject.noise_of_scores(x)
         one, other = (
-            subject.compiled(m.distribution, "log_prob_of_rows")(
+            subject.method(m.distribution, "log_prob_of_rows")(
                 tf.cast(x, m.distribution.dtype), _cast(subject.condition, m), *([] if noise is None else [_cast(noise, m)])
             )
             for m in (model, subject.exact)
@@ -311,16 +314,16 @@ def _flow_checks(subject):
         yield from (Check.skip(name, "a stock flow: see `integral, and samples`") for name in names[5:])
         return
 
-    to_base, condition = subject.compiled(density, "to_base"), subject.conditions(len(real))
+    to_base, condition = subject.method(density, "to_base"), subject.conditions(len(real))
     z, log_det = to_base(subject.real, condition)
-    parts = subject.compiled(density.base, "log_prob_of_rows")(z, capabilities.of_base(density, condition)) + log_det
-    score = subject.compiled(density, "log_prob_of_rows")(subject.real, condition)
+    parts = subject.method(density.base, "log_prob_of_rows")(z, capabilities.of_base(density, condition)) + log_det
+    score = subject.method(density, "log_prob_of_rows")(subject.real, condition)
     yield density_checks.same_scores(names[5], score, parts, tolerances.score, "log_prob, its parts")
 
     n = 256 if size <= _MOST_DIMENSIONS else 64
     noise, condition = density.draw_noise(sampler_checks.seeds_of(subject.seed, n)), subject.conditions(n)
-    expected = subject.compiled(density.base, "from_noise")(noise, capabilities.of_base(density, condition))
-    back, _ = to_base(subject.compiled(density, "from_noise")(noise, condition), condition)
+    expected = subject.method(density.base, "from_noise")(noise, capabilities.of_base(density, condition))
+    back, _ = to_base(subject.method(density, "from_noise")(noise, condition), condition)
     back, expected = np.asarray(back, np.float64), np.asarray(expected, np.float64)
     error = np.abs(back - expected) / (1 + np.abs(expected))
     detail = f"largest relative difference over {n} rows, each under its own condition" if subject.condition is not None else None
@@ -338,7 +341,7 @@ def _maps(subject):
     if isinstance(density, Flow):
 
         def to_z(x):
-            return subject.compiled(density, "to_base")(tf.reshape(x, (-1, *event_shape)), conditions(x))
+            return subject.method(density, "to_base")(tf.reshape(x, (-1, *event_shape)), conditions(x))
 
         def to_x(z):
             inner = tf.reshape(z, (-1, *(event_shape if density.event_ndims > 1 else (density.event_size,))))
@@ -439,8 +442,8 @@ def _scorer(subject):
         noise = capabilities.scoring_noise(subject.distribution, rows, sampler_checks.seeds_of(seed, len(rows)))
         condition = _repeat(subject.first_condition, rows, subject.exact.compute_dtype)
         if noise is None:
-            return subject.compiled(subject.distribution, "log_prob_of_rows")(rows, condition)
-        return subject.compiled(subject.distribution, "log_prob_of_rows")(rows, condition, noise)
+            return subject.method(subject.distribution, "log_prob_of_rows")(rows, condition)
+        return subject.method(subject.distribution, "log_prob_of_rows")(rows, condition, noise)
 
     return log_score
 
@@ -471,7 +474,7 @@ def _real_checks(subject, names):
     to_reals, log_prob = support
     samples = np.asarray(to_reals(subject.draws(density, 1 << 15, subject.seed + 1)))
 
-    log_prob_of_rows = subject.score_under_first(density) if log_prob is None else _compiled(log_prob)
+    log_prob_of_rows = subject.score_under_first(density) if log_prob is None else log_prob
     at_most = capabilities.kind_of(density) != "exact"
     if not samples.shape[1] or not np.isfinite(samples).all():
         return {name: Check.skip(name, "samples on the boundary of the support") for name in (mass, bridge)}
@@ -521,11 +524,11 @@ def _noise_checks(subject):
         yield sampler_checks.noise_law(names[1], capabilities.scoring_noise(distribution, x, seeds), "uniform")
         n = len(subject.x)
         noise, condition = subject.noise_of_scores(subject.x), subject.conditions(n)
-        score = subject.compiled(distribution, "log_prob_of_rows")(subject.cast(subject.x), condition, noise)
-        expected = subject.compiled(distribution.density, "log_prob_of_rows")(subject.real, condition)
+        score = subject.method(distribution, "log_prob_of_rows")(subject.cast(subject.x), condition, noise)
+        expected = subject.method(distribution.density, "log_prob_of_rows")(subject.real, condition)
         yield density_checks.same_scores(names[2], score, expected, subject.tolerances.score, "log_prob, density's")
         noise, condition = distribution.draw_noise(sampler_checks.seeds_of(seed, 256)), subject.conditions(256)
-        x, real = (subject.compiled(d, "from_noise")(noise, condition) for d in (distribution, distribution.density))
+        x, real = (subject.method(d, "from_noise")(noise, condition) for d in (distribution, distribution.density))
         yield dequantization_checks.samples_are_floors(names[3], x, real, distribution.levels, subject.tolerances.ties)
     else:
         yield from (Check.skip(name, "no dequantization") for name in names[1:])
@@ -548,18 +551,21 @@ def _samples(subject, n):
     density, condition = subject.density, subject.conditions(n)
     if density is not subject.distribution:
         noise = density.draw_noise(sampler_checks.seeds_of(subject.seed + 2, n))
-        return subject.compiled(density, "from_noise")(noise, condition), condition
+        return subject.method(density, "from_noise")(noise, condition), condition
+    # In calls of one size, for XLA compiles anew for every size. TFP's runs op by op, which takes long in many dimensions.
     half = n // 2 if subject.size <= _MOST_OF_A_BRIDGE else n
-    given = [{}, {}] if condition is None else [{"condition": condition[:half]}, {"condition": condition[half:]}]
-    x = tf.cast(subject.model.sample(half, seed=subject.seed + 1, **{k: v.numpy() for k, v in given[0].items()}), density.dtype)
-    if half < n:  # Op by op, which takes long in many dimensions.
-        x = tf.concat([x, density.sample(n - half, seed=subject.seed + 2, **given[1])], axis=0)
+    parts = [slice(start, min(start + _XLA_ROWS, half)) for start in range(0, half, _XLA_ROWS)]
+    given = [{} if condition is None else {"condition": condition[part]} for part in [*parts, slice(half, n)]]
+    x = [subject.model.sample(part.stop - part.start, seed=subject.seed + 3 + i, **given[i]) for i, part in enumerate(parts)]
+    x = tf.cast(tf.concat(x, axis=0), density.dtype)
+    if half < n:
+        x = tf.concat([x, density.sample(n - half, seed=subject.seed + 2, **given[-1])], axis=0)
     return x, condition
 
 
 def _source_of(subject, x, condition):
     """What a flow carries rows x to; x itself without a flow."""
-    return subject.compiled(subject.density, "to_base")(x, condition)[0] if isinstance(subject.density, Flow) else x
+    return subject.method(subject.density, "to_base")(x, condition)[0] if isinstance(subject.density, Flow) else x
 
 
 def _autoregressive_checks(subject):
@@ -581,8 +587,8 @@ def _autoregressive_checks(subject):
     n = 256 if subject.size <= _MOST_DIMENSIONS else 64
     noise = source.draw_noise(sampler_checks.seeds_of(seed, n))
     condition = of_source(subject.conditions(n))
-    x = subject.compiled(source, "from_noise")(noise, condition)
-    params_of_call = _compiled(functools.partial(autoregressive_checks.params_of_call, source))
+    x = subject.method(source, "from_noise")(noise, condition)
+    params_of_call = functools.partial(autoregressive_checks.params_of_call, source)
     again = source.family.sample(params_of_call(x, condition), noise)
     yield autoregressive_checks.draws_follow_call(names[0], x, again, tolerances.inverse, tolerances.ties)
     family = source.family
@@ -591,7 +597,7 @@ def _autoregressive_checks(subject):
     x, condition = _source_of(subject, x, condition), of_source(condition)
     params = params_of_call(x, condition)
     of_positions = tf.reshape(family.log_prob(params, tf.cast(x, params.dtype)), (n, -1))
-    score = subject.compiled(source, "log_prob_of_rows")(x, condition)
+    score = subject.method(source, "log_prob_of_rows")(x, condition)
     parts = tf.reduce_sum(of_positions, axis=1)
     yield density_checks.same_scores(names[1], score, parts, tolerances.score, "log_prob, family's at parameters of call")
     params, x = tf.reshape(params, (n, subject.size, -1)), np.asarray(x).reshape(n, subject.size)
@@ -604,23 +610,27 @@ def _autoregressive_checks(subject):
 
 def _sample_checks(subject):
     """The same seed, compiled and not, few samples and many; of the model as it is."""
-    model, n = subject.model, 8
-    given = subject.conditions(2 * n)
+    model, n = subject.model, _XLA_ROWS // 2 + 8
+    given = subject.conditions(_XLA_ROWS)
     given = None if given is None else given.numpy()
     seeds = tf.constant([[subject.seed, i] for i in range(n)], tf.int32)
     distribution, tolerance = model.distribution, 100 * _tolerances(model).score
     few = None if given is None else given[:n]
-    eager = subject.compiled(distribution, "from_noise")(distribution.draw_noise(seeds), _cast(few, model))
+    eager = subject.method(distribution, "from_noise")(distribution.draw_noise(seeds), _cast(few, model))
     compiled = model.sample(n, seed=subject.seed, condition=few)
     yield artifact_checks.same_sample("same seed, same sample", eager, compiled, tolerance, "distribution, model.sample")
-    longer = model.sample(2 * n, seed=subject.seed, condition=given)
-    yield artifact_checks.same_sample("more samples begin alike", compiled, longer[:n], tolerance, "8, 16 samples")
+    longer = model.sample(_XLA_ROWS, seed=subject.seed, condition=given)
+    yield artifact_checks.same_sample("more samples begin alike", compiled, longer[:n], tolerance, f"{n}, {_XLA_ROWS} samples")
 
 
 def _artifact_checks(subject, artifact):
     if artifact is False:
         return
     model, x, condition = subject.model, subject.x, subject.condition
+
+    def score(m):
+        return subject.method(m.distribution, "log_prob_of_rows")(tf.cast(x, m.distribution.dtype), _cast(condition, m))
+
     with tempfile.TemporaryDirectory() as folder:
         if artifact is True:
             path = pathlib.Path(folder) / "1"
@@ -628,14 +638,7 @@ def _artifact_checks(subject, artifact):
         else:
             path = serving.find_saved_model(artifact)
         yield from artifact_checks.saved_model(model, x, condition, path, _tolerances(model).score)
-        expected = subject.compiled(model.distribution, "log_prob_of_rows")(
-            tf.cast(x, model.distribution.dtype), _cast(condition, model)
-        )
-        yield artifact_checks.loaded_back(model, x, condition, path, expected)
-
-
-def _compiled(function):
-    return tf.function(function, autograph=False, reduce_retracing=True)
+        yield artifact_checks.loaded_back(score, model, path)
 
 
 def _tolerances(model):
