@@ -1,4 +1,4 @@
-"""Check that a model is a density: scores, log-determinants, masks, noise, samples against scores, the SavedModel that lies there.
+"""Check that a model is a density: scores, log-determinants, masks, noise, samples against scores, its SavedModel.
 
 Usage: tfdgm verify MODEL [--data SOURCE]
 

@@ -29,11 +29,15 @@ def same_sample(name, first, second, tolerance, what):
 
 def saved_model(model, rows, condition, path, tolerance):
     """Checks of the SavedModel at `path` against `model`: log_prob, sample and complete, through TensorFlow alone."""
-    loaded = tf.saved_model.load(str(path))
+    name = "SavedModel: log_prob"
+    try:
+        loaded = tf.saved_model.load(str(path))
+    except (tf.errors.OpError, OSError, ValueError, IndexError, RuntimeError) as error:
+        yield Check(name, math.inf, tolerance, f"it cannot be read: {str(error).splitlines()[0][:80]}")
+        return
     given = {} if condition is None else {"condition": tf.constant(condition, model.compute_dtype)}
     x = tf.constant(rows, model.distribution.dtype)
     expected = np.asarray(model.log_prob(rows, condition=condition))
-    name = "SavedModel: log_prob"
     try:
         served = loaded.signatures["log_prob"](x=x, **given)["log_prob"]
         yield density_checks.same_scores(name, served, expected, tolerance, "signature, model")
