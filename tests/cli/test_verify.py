@@ -30,5 +30,10 @@ class TestVerify:
         monkeypatch.setattr(tasks, "verify", lambda model, x, **options: seen.append(x) or report)
         assert cli("verify", vector_model / "model").code == 0 and seen == [None]
 
+    def test_the_saved_model_that_lies_there_is_measured(self, cli, vector_model, monkeypatch):
+        seen, report = [], tasks.Report([tasks.Check("a", 0.0, 1.0)])
+        monkeypatch.setattr(tasks, "verify", lambda model, x, artifact, **options: seen.append(artifact) or report)
+        assert cli("verify", vector_model / "model").code == 0 and seen == [str(vector_model / "model")]
+
     def test_data_that_is_not_there(self, fails, vector_model):
         assert "none.csv" in fails("verify", vector_model / "model", "--data", "none.csv")

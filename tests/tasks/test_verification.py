@@ -1,33 +1,50 @@
+import shutil
+
 import numpy as np
 import pytest
+import scipy.stats
 import tensorflow as tf
 from contracts import CASES, model_cases, randomize
 from tensorflow_probability import distributions as tfd
 
 import tfdgm
-from tfdgm.tasks import Check, Report, bijector_checks, density_checks, verification
+from tfdgm.distributions.noise import uniforms
+from tfdgm.tasks import Check, Report, bijector_checks, density_checks, evidence, sampler_checks, verification
 
 pytestmark = pytest.mark.usefixtures("eagerly")
 
-NAMES = [
-    "finite log_prob",
-    "rows scored independently",
+SCORES = ["finite log_prob", "rows scored independently", "float32 = float64", "scores follow the weights"]
+FLOW = [
     "round trip x -> z -> x",
     "round trip z -> x -> z",
     "log-det x -> z = autodiff",
     "log-det z -> x = autodiff",
     "log-dets add up to 0",
-    "total mass",
-    "mask leaks",
-    "generate = call",
-    "step = call",
-    "same seed, same sample",
-    "more samples begin alike",
-    "SavedModel: log_prob",
-    "SavedModel: sample",
-    "SavedModel: complete",
-    "load: log_prob",
+    "log_prob = base + log-det",
+    "z of a sample = its noise",
 ]
+MASS = ["total mass", "samples as often as P(x)", "score below log P(x)", "integral, and samples"]
+NETWORKS = ["mask leaks", "generate = call", "step = call"]
+NOISE = ["noise of samples", "noise of scores", "score = density at x + u", "samples = floors of the density's"]
+BASE = ["base = SciPy's normal", "samples come from the normal"]
+AUTOREGRESSIVE = [
+    "draws = those of call",
+    "log_prob = sum of positions",
+    "samples as their positions say",
+    "family: draws follow log_prob",
+    "family: mass",
+]
+SAMPLES = ["same seed, same sample", "more samples begin alike"]
+ARTIFACT = ["SavedModel: log_prob", "SavedModel: sample", "SavedModel: complete", "load: log_prob"]
+NAMES = [*SCORES, *FLOW, *MASS, *NETWORKS, *NOISE, *BASE, *AUTOREGRESSIVE, *SAMPLES, *ARTIFACT]
+
+#: What does not apply to, or is not seen of, three dimensions of each.
+SKIPPED = {
+    "made_categorical": {*FLOW, *MASS[2:], *NOISE[1:], *BASE},
+    "maf_condition": {FLOW[3], *MASS[:3], *NOISE[1:], *AUTOREGRESSIVE, ARTIFACT[2]},
+    "maf_levels_act_norm": {FLOW[3], *MASS[:3], *AUTOREGRESSIVE, ARTIFACT[2]},
+    "gaussian_mixture": {*MASS[:3], *NETWORKS, *NOISE, *BASE, *AUTOREGRESSIVE, ARTIFACT[2]},
+}
 
 
 class TestCheck:
@@ -69,13 +86,7 @@ class TestVerify:
         report = tfdgm.verify(model, case.x, condition=case.condition)
         assert report.passed, str(report)
         assert [check.name for check in report.checks] == NAMES
-        skipped = {check.name for check in report.checks if check.skipped}
-        flow, network = case.name != "made_categorical", case.name != "gaussian_mixture"
-        assert skipped == (
-            {name for name in NAMES[2:7] if not flow}
-            | {name for name in NAMES[8:11] if not network}
-            | ({"total mass", "SavedModel: complete"} if flow else set())  # Three dimensions; not autoregressive in x.
-        )
+        assert {check.name for check in report.checks if check.skipped} == SKIPPED[case.name]
 
     def test_warnings_of_retracing_are_left_out_and_come_again_afterwards(self, monkeypatch, caplog):
         model = CASES["made_categorical"].make()
@@ -94,7 +105,9 @@ class TestVerify:
         report = tfdgm.verify(model, artifact=False)
         assert report.passed, str(report)
         assert not report["total mass"].skipped
-        assert [check.name for check in report.checks] == NAMES[:13]
+        assert [check.name for check in report.checks] == NAMES[:-4]
+        assert report["samples as often as P(x)"].passed and report["score below log P(x)"].passed
+        assert "log_prob is one draw of an estimate whose mean is a lower bound" in report.title
 
     def test_conditions_are_made_up_or_given(self):
         model = CASES["made_binary_condition"].make(seed=2)
@@ -147,7 +160,8 @@ class TestBrokenModelsFail:
             return z, -log_det
 
         monkeypatch.setattr(coupling, "inverse_and_log_det", wrong)
-        assert self.failed(self.report(case.make(seed=2), case.x)) == {"log-det x -> z = autodiff", "log-dets add up to 0"}
+        failed = self.failed(self.report(case.make(seed=2), case.x))
+        assert failed == {"log-det x -> z = autodiff", "log-dets add up to 0", "integral, and samples"}
 
     def test_wrong_inverse(self, monkeypatch):
         case = CASES["realnvp"]
@@ -158,12 +172,13 @@ class TestBrokenModelsFail:
 
     def test_leaking_mask(self):
         case = CASES["made_categorical"]
-        model = case.make(seed=2)
+        model = case.make(seed=2, dtype="float64")
         network = next(layer for layer in model._flatten_layers() if isinstance(layer, tfdgm.networks.MADE))
         network.out.mask[:] = True
         network.hidden[0].mask[:] = True
         failed = self.failed(self.report(randomize(model, 3), case.x))
         assert {"mask leaks", "step = call", "generate = call", "total mass"} <= failed
+        assert "scores follow the weights" in failed  # In this one object alone: built anew it has its masks.
 
     def test_scores_that_depend_on_the_batch(self, monkeypatch):
         case = CASES["realnvp"]
@@ -206,7 +221,7 @@ class TestMeasurements:
         def log_prob(x):
             return np.where(x.sum(axis=1) == 2, np.log(0.25), np.log(0.25) + 0.1)
 
-        check = density_checks.total_probability("p", log_prob, (2,), 2, 1e-5)
+        check = density_checks.total_probability("p", log_prob(sampler_checks.events_of((2,), 2)), 1e-5)
         np.testing.assert_allclose(check.value, abs(0.25 + 0.75 * np.exp(0.1) - 1), rtol=1e-12)
 
     def test_jacobian(self):
@@ -221,3 +236,117 @@ class TestMeasurements:
         straight = tf.function(lambda x: x + 1)
         loop = tf.function(lambda x: tf.while_loop(lambda i, y: i < 3, lambda i, y: (i + 1, y * 2), (0, x))[1])
         assert not verification._loops(straight, rows) and verification._loops(loop, rows)
+
+
+class TestEvidence:
+    """Statistics against SciPy's, at and beyond the level."""
+
+    def test_standard_normal(self):
+        g = np.random.default_rng(0).normal(size=(4096, 3))
+        assert evidence.against_standard_normal(g)[0] < 3
+        wrong = {
+            "mean of a dimension": g + np.array([0.15, 0, 0]),
+            "variance": 0.93 * g,
+            "variance of a dimension": g * np.array([0.85, 1, 1]),
+            "correlation of two dimensions": np.concatenate([g[:, :2], g[:, :1] * 0.2 + g[:, 2:] * 0.98], axis=1),
+            "correlation of neighbouring rows": np.repeat(g[::2], 2, axis=0),
+            "numbers that are not finite": np.where(g > 3, np.nan, g),
+        }
+        for statistic, numbers in wrong.items():
+            value, found = evidence.against_standard_normal(numbers)
+            assert value > evidence.LEVEL and found == statistic, (statistic, found, value)
+        uniform = np.random.default_rng(0).uniform(-(3**0.5), 3**0.5, size=(4096, 1))  # Of the same mean and variance.
+        assert evidence.against_standard_normal(uniform)[1].startswith("distribution")
+
+    def test_counts(self):
+        value, _ = evidence.against_counts([60, 40], 100, [0.5, 0.5])
+        expected = scipy.stats.binom.sf(59, 100, 0.5) * 4
+        np.testing.assert_allclose(10**-value, expected, rtol=1e-9)
+        assert evidence.against_counts([100, 0], 100, [1.0, 0.0])[0] == 0
+        assert evidence.against_counts([99, 1], 100, [1.0, 0.0])[0] == np.inf
+        assert evidence.against_counts([99, 1], 100, [0.5, 0.0], at_least=True)[0] == 0
+
+    def test_surprise(self):
+        p = np.array([[0.7, 0.2, 0.1]])
+        colder = p ** (1 / 0.9) / np.sum(p ** (1 / 0.9))
+        assert evidence.against_surprise(np.log(p), np.round(1e5 * p))[0] == 0
+        assert evidence.against_surprise(np.log(p), np.round(1e5 * colder))[0] > evidence.LEVEL
+
+    def test_equal_means_holds_its_level_where_weights_are_rare(self):
+        random = np.random.default_rng(0)
+        a, b = (random.uniform(size=(300, 500)) < 1e-3 for _ in range(2))
+        values = [evidence.against_equal_means({"m": pair})[0] for pair in zip(a * 1.0, b * 1.0, strict=True)]
+        assert max(values) < 2
+        assert evidence.against_equal_means({"m": (random.uniform(size=5000), random.uniform(size=5000) + 0.1)})[0] > 7
+
+
+class _Bound(tfdgm.distributions.Distribution):
+    """Two bits: log P(x) - `gap`, which says that it is a lower bound."""
+
+    is_bound = True
+
+    def __init__(self, gap):
+        super().__init__((2,), dtype=tf.int32, levels=2, name="bound")
+        self.logits, self.gap = tf.Variable([0.5, -1.0]), gap
+
+    def log_prob_of_rows(self, x, condition=None, noise=None):
+        return tf.reduce_sum(tfd.Bernoulli(logits=self.logits).log_prob(tf.cast(x, tf.float32)), axis=-1) - self.gap
+
+    def draw_noise(self, seeds):
+        return uniforms(seeds, (2,), tf.float32)
+
+    def from_noise(self, noise, condition=None):
+        return tf.cast(noise < tf.sigmoid(self.logits), tf.int32)
+
+
+class TestBoundsOfUsers:
+    def test_a_bound_passes(self):
+        report = tfdgm.verify(tfdgm.DensityModel.from_distribution(_Bound(0.1)), artifact=False)
+        assert report.passed and report["score below log P(x)"].passed, str(report)
+        assert "log_prob is a lower bound on log p;" in report.title
+
+    def test_what_is_above_log_p_fails(self):
+        report = tfdgm.verify(tfdgm.DensityModel.from_distribution(_Bound(-0.1)), artifact=False)
+        assert report["score below log P(x)"].passed is False
+
+
+class TestSavedModels:
+    """`verify` measures the very folder that it is given."""
+
+    def model(self, seed=0, **changes):
+        model = tfdgm.models.MADE((3,), levels=3, hidden_units=(8,), **changes)
+        model.use_xla = False
+        return randomize(model, seed)
+
+    def test_a_sound_folder_passes(self, tmp_path):
+        self.model().export(tmp_path / "1")
+        report = tfdgm.verify(tmp_path)
+        assert report.passed and not report["load: log_prob"].skipped, str(report)
+
+    def test_a_kernel_off_by_a_hundredth(self, tmp_path):
+        model = self.model()
+        model.export(tmp_path / "1")
+        kernel = next(weight for weight in model.weights if len(weight.shape) == 2)
+        kernel.assign(kernel + 0.01)
+        report = tfdgm.verify(model, artifact=tmp_path)
+        assert report["SavedModel: log_prob"].passed is False and report["load: log_prob"].passed is False
+
+    @pytest.mark.parametrize("other", [{"activation": "tanh"}, {"input_order": "right-to-left"}])
+    def test_another_models_graph(self, other, tmp_path):
+        # With weights of the same shapes, and the right ones: loaded as a Keras model, nothing is wrong.
+        self.model().export(tmp_path / "1")
+        self.model(**other).export(tmp_path / "other" / "1")
+        shutil.copy(tmp_path / "other" / "1" / "saved_model.pb", tmp_path / "1" / "saved_model.pb")
+        report = tfdgm.verify(tmp_path / "1")
+        assert report["SavedModel: log_prob"].passed is False and report["load: log_prob"].passed
+
+    def test_cut_variables(self, tmp_path):
+        self.model().export(tmp_path / "1")
+        variables = tmp_path / "1" / "variables" / "variables.data-00000-of-00001"
+        whole = variables.read_bytes()
+        variables.write_bytes(whole[:-100])  # The weights are whole; what a server reads besides is not.
+        report = tfdgm.verify(tmp_path)
+        assert report["SavedModel: log_prob"].passed is False
+        variables.write_bytes(whole[: len(whole) // 20])
+        with pytest.raises(tfdgm.serving.ArtifactError, match="damaged"):
+            tfdgm.verify(tmp_path / "1")

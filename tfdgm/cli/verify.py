@@ -1,9 +1,10 @@
-"""Check that a model is a density: round trips, log-determinants, masks, sampling, the SavedModel.
+"""Check that a model is a density: scores, log-determinants, masks, noise, samples against scores, its SavedModel.
 
 Usage: tfdgm verify MODEL [--data SOURCE]
 
 Prints a table of checks, each with the error found and the error allowed. The exit code is 1 where one fails. The rows to check
-with are test rows of --data, or of what the model was trained on, or where neither is known, samples of the model.
+with are test rows of --data, or of what the model was trained on, or where neither is known, samples of the model. Its SavedModel
+is checked as it lies in its folder, against the model that is loaded from there.
 
 Examples:
   tfdgm verify maf_digits
@@ -29,8 +30,10 @@ def run(arguments):
     import_tensorflow()
     from tfdgm import data, tasks
     from tfdgm.cli.inputs import load_model, load_splits, reshaped
+    from tfdgm.zoo import entries
 
     model = load_model(name)
+    folder = entries.find(name) if name in entries.names() else name
     x = condition = None  # `verify` then draws samples of the model.
     try:
         splits = load_splits(model, name, FLAGS.data, condition=FLAGS.condition, data_dir=FLAGS.data_dir)
@@ -40,6 +43,6 @@ def run(arguments):
     else:
         batch = next(iter(reshaped(model, splits.test).unbatch().batch(FLAGS.rows)))
         x, condition = batch if isinstance(batch, tuple) else (batch, None)
-    report = tasks.verify(model, x, condition=condition, rows=FLAGS.rows)
+    report = tasks.verify(model, x, condition=condition, rows=FLAGS.rows, artifact=folder)
     print(report)
     return 0 if report.passed else 1

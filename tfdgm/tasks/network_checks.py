@@ -6,6 +6,7 @@ import tensorflow as tf
 from tfdgm.tasks.bijector_checks import worst
 from tfdgm.tasks.check import Check
 
+_COMPILED_FROM = 128  # positions; to trace fewer takes longer than to compute them op by op.
 _BATCH = 256  # The most inputs of one call, but that one row takes as many as it has places.
 
 
@@ -23,6 +24,32 @@ def mask_leaks(name, network, condition=None, *, rows=3, seed=0):
     if len(leaks):
         detail = f"input {leaks[0][0]} reaches the parameters of position {leaks[0][1]}"
     return Check(name, len(leaks), 0, detail)
+
+
+def cut_leaks(name, network, condition=None, *, seed=0):
+    """As `mask_leaks`, of networks over many inputs, at one pass of the network for each: how many outputs change and should not.
+
+    At the cut t all inputs from the t-th on are other numbers, and the parameters of positions up to t must stay as they are, to
+    the last bit of the same place in an equal batch.
+    """
+    size, random = network.event_size, np.random.default_rng(seed)
+    rank = np.argsort(network.order)
+    kept, other = random.normal(size=(2, size))
+    batch = min(_BATCH, size)
+    given = _given(condition, batch)
+    function = tf.function(lambda x: network(x, **given), autograph=False)
+
+    def outputs(rows):
+        x = tf.constant(rows.reshape(-1, *network.event_shape), network.compute_dtype)
+        return function(x).numpy().reshape(len(rows), size, -1)
+
+    expected, leaks = outputs(np.tile(kept, (batch, 1))), []
+    for start in range(0, size, batch):
+        cuts = np.minimum(np.arange(start, start + batch), size - 1)[:, None]
+        moved = (outputs(np.where(rank < cuts, kept, other)) != expected).any(axis=-1)
+        leaks.extend(np.argwhere(moved & (rank <= cuts)).tolist())
+    detail = f"parameters that see what comes later, over {size} cuts"
+    return Check(name, len(leaks), 0, detail + (f"; the first at position {leaks[0][1]}" if leaks else ""))
 
 
 def connections(network, condition=None, *, rows=3, seed=0):
@@ -52,12 +79,13 @@ def generation_equals_call(name, network, condition=None, *, by_steps, tolerance
     x = tf.constant(random.normal(size=(rows, *network.event_shape)), network.compute_dtype)
     given = _given(condition, rows)
 
-    @tf.function(autograph=False)
     def run():
         generate = network.generate_by_steps if by_steps else network.generate
         back, params = generate(lambda position, params, x_t: x_t, x, given.get("condition"), return_params=True)
         return back, params, network(x, **given)
 
+    if network.event_size > _COMPILED_FROM:
+        run = tf.function(run, autograph=False)
     back, params, expected = (np.asarray(value, np.float64) for value in run())
     error = np.abs(params - expected) / np.maximum(1, np.abs(expected))
     if not (back == x.numpy()).all():  # What was emitted must come back in its place.
