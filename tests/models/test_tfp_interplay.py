@@ -206,3 +206,44 @@ class TestGaussianMixture:
         model.use_xla = False
         model.adapt(X[:3])
         assert np.isfinite(model.log_prob(X)).all()
+
+
+class TestReparameterization:
+    """What samples say of themselves, by which TFP's estimators choose between gradients of samples and of scores."""
+
+    @pytest.mark.parametrize(
+        ("distribution", "expected"),
+        [
+            (lambda: tfdgm.models.MAF((2,), num_layers=1, hidden_units=(4,)).distribution, True),
+            (lambda: tfdgm.models.IAF((2,), num_layers=1, hidden_units=(4,)).distribution, True),
+            (lambda: tfdgm.models.RealNVP((2,), num_layers=1, hidden_units=(4,)).distribution, True),
+            (lambda: tfdgm.distributions.Autoregressive(MADE((2,), params_size=2), tfdgm.families.Normal()), True),
+            (lambda: tfdgm.models.MADE((2,), levels=None, hidden_units=(4,)).distribution, False),
+            (lambda: tfdgm.models.MADE((2,), levels=3, hidden_units=(4,)).distribution, False),
+            (lambda: tfdgm.models.GaussianMixture((2,)).distribution, False),
+            (lambda: tfdgm.models.MAF((2,), levels=3, num_layers=1, hidden_units=(4,)).distribution, False),
+            (lambda: tfdgm.DensityModel.from_distribution(tfd.Normal(0.0, 1.0)).distribution, True),
+            (lambda: tfdgm.DensityModel.from_distribution(tfd.Poisson(3.0)).distribution, False),
+            (lambda: tfdgm.distributions.Flow(tfdgm.bijectors.Permute([1, 0]), (2,), base=tfd.Dirichlet([1.0, 2.0])), True),
+        ],
+    )
+    def test_type(self, distribution, expected):
+        wanted = tfd.FULLY_REPARAMETERIZED if expected else tfd.NOT_REPARAMETERIZED
+        assert distribution().reparameterization_type == wanted
+
+    def test_gradient_of_an_expectation_under_a_mixture(self):
+        # d E[x] / d logit_1 = w_0 w_1 (m_1 - m_0); through the samples alone it was 0.
+        model = tfdgm.models.GaussianMixture((1,), num_components=2, standardize=False, dtype="float64")
+        base = model.distribution.base
+        base.logits.assign([0.0, 0.5])
+        base.means.assign([[-2.0], [3.0]])
+        w = tf.nn.softmax(base.logits).numpy()
+        with tf.GradientTape() as tape:
+            mean = tfp.monte_carlo.expectation(
+                lambda x: x[..., 0],
+                model.distribution.sample(50_000, seed=1),
+                log_prob=model.distribution.log_prob,
+                use_reparameterization=model.distribution.reparameterization_type == tfd.FULLY_REPARAMETERIZED,
+            )
+        gradient = tape.gradient(mean, base.logits).numpy()
+        np.testing.assert_allclose(gradient, np.array([-1, 1]) * w[0] * w[1] * 5, atol=0.05)

@@ -95,6 +95,14 @@ class TestMethods:
         close(client.sample(20, seed=5), model(name).sample(20, seed=5))
         assert not np.array_equal(client.sample(20), client.sample(20))
 
+    def test_what_is_no_level_has_probability_0(self, connect, model):
+        # And leaves the other rows of the request alone.
+        x = CASES[MODELS["levels"]].x[:3].copy()
+        x[1, 2] = 9
+        scores = connect("levels").log_prob(x)
+        assert scores[1] == -np.inf
+        close(scores[::2], model("levels").log_prob(x[::2]))
+
     def test_requests_have_at_most_max_batch_rows(self, connect, monkeypatch):
         client, rows = connect("real", max_batch=7), []
         predict = client._transport.predict
@@ -238,6 +246,12 @@ def tensor(array, **changes):
     return proto
 
 
+def completion(x):
+    """The inputs of `complete`, with nothing known."""
+    x = np.array(x, np.int32)
+    return {"x": tensor(x), "known": tensor(np.zeros_like(x)), "seed": tensor(np.zeros((len(x), 2), np.int32))}
+
+
 X = np.zeros((2, 3), np.float32)
 #: What is wrong -> (changes of the ModelSpec, inputs).
 MALFORMED = {
@@ -252,8 +266,8 @@ MALFORMED = {
     "unknown dtype": ({}, {"x": tensor(X, dtype=99)}),
     "NaN in one row": ({}, {"x": tensor(np.array([[1, 2, 3], [0, np.nan, 0]], np.float32))}),
     "infinity": ({}, {"x": tensor(np.array([[0, np.inf, 0]], np.float32))}),
-    "a level too high": ({"name": "levels", "signature_name": "encode"}, {"x": tensor(np.array([[0, 4, 0]], np.int32))}),
-    "a negative level": ({"name": "levels", "signature_name": "encode"}, {"x": tensor(np.array([[0, -1, 0]], np.int32))}),
+    "a level too high": ({"name": "levels", "signature_name": "complete"}, completion([[0, 4, 0]])),
+    "a negative level": ({"name": "levels", "signature_name": "complete"}, completion([[0, -1, 0]])),
     "NaN in the condition": (
         {"name": "binary"},
         {"x": tensor(np.zeros((1, 2, 2), np.int32)), "condition": tensor(np.full((1, 2), np.nan, np.float32))},
