@@ -9,7 +9,6 @@ from scipy import special
 
 from tfdgm.tasks import evidence
 from tfdgm.tasks.bijector_checks import worst
-from tfdgm.tasks.capabilities import standardized
 from tfdgm.tasks.check import Check
 
 _NUMBERS = 1 << 23  # The most that a table of all levels, or of all parameters, holds.
@@ -19,7 +18,7 @@ def params_of_call(distribution, x, condition):
     """The network's parameters [n, *event, params_size] at rows x, from `call`."""
     network, levels = distribution.network, distribution.family.levels
     x = tf.cast(x, network.compute_dtype)
-    return network(x / (levels - 1) if levels else x, condition=standardized(distribution, condition))
+    return network(x / (levels - 1) if levels else x, condition=distribution.standardized(condition))
 
 
 def draws_follow_call(name, x, again, tolerance, allowed):

@@ -14,28 +14,6 @@ WORDS = {
 }
 
 
-def kind_of(distribution):
-    """ "exact", "lower bound" or "estimate"."""
-    kind = getattr(distribution, "kind", "exact")
-    if kind == "exact" and distribution.is_bound:
-        return "estimate" if isinstance(distribution, Dequantized) else "lower bound"
-    return kind
-
-
-def scoring_noise(distribution, x, seeds):
-    """The noise of scores of rows x, from seeds int32 [n, 2]; None where scoring draws none."""
-    if kind_of(distribution) != "estimate":
-        return None
-    if hasattr(distribution, "scoring_noise"):
-        return distribution.scoring_noise(seeds)
-    return distribution.training_noise(x, 0, int(seeds[0, 0]))
-
-
-def standardized(distribution, condition):
-    """Conditions as they reach the distribution's network."""
-    return distribution.standardized(condition) if hasattr(distribution, "standardized") else condition
-
-
 def of_base(flow, condition):
     """Conditions as a flow hands them to its base."""
     return None if flow.base.condition_shape is None else condition

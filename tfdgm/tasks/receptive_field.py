@@ -45,7 +45,7 @@ def receptive_field(model, position, *, condition=None, rows=32, seed=0):
     v = tf.constant(random.normal(size=(rows, network.params_size)), network.compute_dtype)
     with tf.GradientTape() as tape:
         tape.watch(x)
-        params = network(x, **({} if condition is None else {"condition": tf.constant(condition)}))
+        params = network(x, condition=None if condition is None else model.distribution.standardized(tf.constant(condition)))
         at_position = tf.reduce_sum(v * params[(slice(None), *position)])
     # No gradient at all is that of the first position, which depends on nothing.
     gradient = tape.gradient(at_position, x, unconnected_gradients=tf.UnconnectedGradients.ZERO)

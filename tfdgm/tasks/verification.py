@@ -104,7 +104,9 @@ class _Subject:
         return tf.cast(x, self.distribution.dtype)
 
     def noise_of_scores(self, x):
-        return capabilities.scoring_noise(self.distribution, self.cast(x), sampler_checks.seeds_of(self.seed, len(x)))
+        if self.distribution.kind != "estimate":
+            return None
+        return self.distribution.scoring_noise(sampler_checks.seeds_of(self.seed, len(x)))
 
     @functools.cached_property
     def real(self):
@@ -199,7 +201,7 @@ def verify(model, x=None, *, condition=None, rows=64, seed=0, artifact=True):
         *_sample_checks(subject),
         *_artifact_checks(subject, artifact),
     ]
-    words = capabilities.WORDS[capabilities.kind_of(model.distribution)]
+    words = capabilities.WORDS[model.distribution.kind]
     title = f"{type(model).__name__} {tuple(model.event_shape)}, {model.compute_dtype}"
     return Report(checks, f"{title}; log_prob is {words}; {len(x)} rows{made_up}")
 
@@ -345,7 +347,7 @@ def _maps(subject):
 
         def to_x(z):
             inner = tf.reshape(z, (-1, *(event_shape if density.event_ndims > 1 else (density.event_size,))))
-            condition = capabilities.standardized(density, conditions(z))
+            condition = density.standardized(conditions(z))
             return forward_and_log_det(density.bijector, inner, condition, density.event_ndims)
 
     elif _stock_bijector(density) is not None:
@@ -408,7 +410,7 @@ def _mass_checks(subject):
 def _event_checks(subject, names):
     """Of integers: what can be summed over all events."""
     distribution, size, levels = subject.distribution, subject.size, subject.distribution.levels
-    is_exact = capabilities.kind_of(distribution) == "exact"
+    is_exact = distribution.kind == "exact"
     log_events = size * np.log(levels)
     if log_events > np.log(_MOST_EVENTS):
         reason = f"{levels}^{size} events; a sum goes to {_MOST_EVENTS}"
@@ -435,14 +437,12 @@ def _event_checks(subject, names):
 
 
 def _scorer(subject):
-    """(rows, seed) -> log_prob with new scoring noise, where it draws any."""
+    """(rows, seed) -> log_prob with new scoring noise."""
 
     def log_score(rows, seed):
         rows = subject.cast(rows)
-        noise = capabilities.scoring_noise(subject.distribution, rows, sampler_checks.seeds_of(seed, len(rows)))
+        noise = subject.distribution.scoring_noise(sampler_checks.seeds_of(seed, len(rows)))
         condition = _repeat(subject.first_condition, rows, subject.exact.compute_dtype)
-        if noise is None:
-            return subject.method(subject.distribution, "log_prob_of_rows")(rows, condition)
         return subject.method(subject.distribution, "log_prob_of_rows")(rows, condition, noise)
 
     return log_score
@@ -450,7 +450,7 @@ def _scorer(subject):
 
 def _mean_scores(subject, events):
     """A bound's mean over 64 draws of its noise, less six standard errors; a lower bound itself where it draws none."""
-    if capabilities.kind_of(subject.distribution) == "lower bound":
+    if subject.distribution.kind == "lower bound":
         return density_checks.in_chunks(subject.score_under_first(subject.distribution), events)
     draws = np.stack([np.asarray(_scorer(subject)(events, subject.seed + k), np.float64) for k in range(64)])
     return draws.mean(axis=0) - 6 * draws.std(axis=0, ddof=1) / 8
@@ -475,7 +475,7 @@ def _real_checks(subject, names):
     samples = np.asarray(to_reals(subject.draws(density, 1 << 15, subject.seed + 1)))
 
     log_prob_of_rows = subject.score_under_first(density) if log_prob is None else log_prob
-    at_most = capabilities.kind_of(density) != "exact"
+    at_most = density.kind != "exact"
     if not samples.shape[1] or not np.isfinite(samples).all():
         return {name: Check.skip(name, "samples on the boundary of the support") for name in (mass, bridge)}
     if size <= 2 and is_dequantized:
@@ -521,7 +521,7 @@ def _noise_checks(subject):
         yield Check.skip(names[0], f"the law of its noise is {type(source).__name__}'s own")
     if isinstance(distribution, Dequantized):
         x = subject.cast(np.resize(subject.x, (len(seeds), *subject.x.shape[1:])))
-        yield sampler_checks.noise_law(names[1], capabilities.scoring_noise(distribution, x, seeds), "uniform")
+        yield sampler_checks.noise_law(names[1], distribution.scoring_noise(seeds), "uniform")
         n = len(subject.x)
         noise, condition = subject.noise_of_scores(subject.x), subject.conditions(n)
         score = subject.method(distribution, "log_prob_of_rows")(subject.cast(subject.x), condition, noise)
