@@ -29,9 +29,11 @@ def rows_independent(name, log_prob, rows, extreme, tolerance):
     alone = np.concatenate([np.asarray(log_prob(rows[i : i + 1]), np.float64) for i in range(min(4, len(rows)))])
     reverse = np.asarray(log_prob(rows[::-1]), np.float64)[::-1]
     beside = np.asarray(log_prob(np.concatenate([rows, extreme])), np.float64)[:-1]
-    error = np.concatenate([np.abs(alone - together[: len(alone)]), np.abs(reverse - together), np.abs(beside - together)])
+    scores, expected = np.concatenate([alone, reverse, beside]), np.concatenate([together[: len(alone)], together, together])
+    with np.errstate(invalid="ignore"):
+        error = np.where(scores == expected, 0, np.abs(scores - expected))  # Equal infinities are equal.
     detail = "alone, together, in another order, beside an extreme row"
-    return Check(name, worst(error / np.maximum(1, np.abs(together).max())), tolerance, detail)
+    return Check(name, worst(error / np.maximum(1, np.abs(together[np.isfinite(together)]).max(initial=1))), tolerance, detail)
 
 
 def same_scores(name, scores, expected, tolerance, detail):

@@ -547,19 +547,19 @@ def _rows_of_a_test(subject):
 
 
 def _samples(subject, n):
-    """(n samples of the density, their conditions): of the model's own, half by `model.sample`, half by TFP's `sample`."""
+    """(n samples of the density, their conditions): of the model's own, by `model.sample` and by TFP's `sample`."""
     density, condition = subject.density, subject.conditions(n)
     if density is not subject.distribution:
         noise = density.draw_noise(sampler_checks.seeds_of(subject.seed + 2, n))
         return subject.method(density, "from_noise")(noise, condition), condition
     # In calls of one size, for XLA compiles anew for every size. TFP's runs op by op, which takes long in many dimensions.
-    half = n // 2 if subject.size <= _MOST_OF_A_BRIDGE else n
-    parts = [slice(start, min(start + _XLA_ROWS, half)) for start in range(0, half, _XLA_ROWS)]
-    given = [{} if condition is None else {"condition": condition[part]} for part in [*parts, slice(half, n)]]
+    own = min(n, 16 * _XLA_ROWS) if subject.size <= _MOST_OF_A_BRIDGE else n
+    parts = [slice(start, min(start + _XLA_ROWS, own)) for start in range(0, own, _XLA_ROWS)]
+    given = [{} if condition is None else {"condition": condition[part]} for part in [*parts, slice(own, n)]]
     x = [subject.model.sample(part.stop - part.start, seed=subject.seed + 3 + i, **given[i]) for i, part in enumerate(parts)]
     x = tf.cast(tf.concat(x, axis=0), density.dtype)
-    if half < n:
-        x = tf.concat([x, density.sample(n - half, seed=subject.seed + 2, **given[-1])], axis=0)
+    if own < n:
+        x = tf.concat([x, density.sample(n - own, seed=subject.seed + 2, **given[-1])], axis=0)
     return x, condition
 
 
