@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import functools
+import itertools
 import math
 
 import keras
@@ -16,7 +17,7 @@ import tfdgm
 from tfdgm.bijectors import forward_and_log_det, inverse_and_log_det
 from tfdgm.layers import exporting
 from tfdgm.models.inputs import layers_and_variables
-from tfdgm.tasks import bijector_checks, network_checks
+from tfdgm.tasks import bijector_checks, density_checks, network_checks
 
 
 def weights_of(module):
@@ -39,6 +40,13 @@ def randomize(module, seed=0, scale=1.0):
 def passes(check):
     """Asserts a `Check`, showing it when it fails; a skipped one fails too."""
     assert check.passed, check
+
+
+def sums_to_1(log_prob, event_shape, levels, tolerance):
+    """Asserts that the probabilities of all events of integers 0..levels-1 add up to 1."""
+    events = np.array(list(itertools.product(range(levels), repeat=math.prod(event_shape))), np.int32)
+    log_probs = density_checks.in_chunks(log_prob, events.reshape(-1, *event_shape))
+    passes(density_checks.total_probability("sum", log_probs, tolerance))
 
 
 def extreme_rows(size, values, dtype):

@@ -1,10 +1,9 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from contracts import passes, randomize
+from contracts import randomize, sums_to_1
 
 import tfdgm
-from tfdgm.tasks import density_checks
 
 pytestmark = pytest.mark.usefixtures("eagerly")
 
@@ -43,7 +42,7 @@ class TestProbabilities:
     )
     def test_sum_to_1_over_all_events(self, cls, event_shape, config):
         model = make(cls, event_shape, **config)
-        passes(density_checks.total_probability("sum", model.log_prob, event_shape, config["levels"], 1e-5))
+        sums_to_1(model.log_prob, event_shape, config["levels"], 1e-5)
 
     def test_sample_follows_them(self, cls):
         # Every event's frequency among 20,000 samples within five standard errors of its probability.
@@ -58,7 +57,7 @@ class TestProbabilities:
 class TestMultiscale:
     def test_probabilities_over_two_doublings_sum_to_1(self):
         model = make("MultiscalePixelCNN", (4, 4), num_scales=2)
-        passes(density_checks.total_probability("sum", model.log_prob, (4, 4), 2, 1e-5))
+        sums_to_1(model.log_prob, (4, 4), 2, 1e-5)
 
     @pytest.mark.parametrize(("pair", "independent"), [([(1, 1), (1, 3)], True), ([(1, 0), (1, 1)], False)])
     def test_pixels_of_one_group_are_independent(self, pair, independent):
@@ -75,7 +74,7 @@ class TestMultiscale:
 @pytest.mark.parametrize(("event_shape", "levels"), [((2, 2), 3), ((2, 2, 3), 2)], ids=["3 levels", "three channels"])
 def test_pixelcnn_plus_plus_with_coarser_levels_sums_to_1(event_shape, levels):
     model = make("PixelCNNPlusPlus", event_shape, levels=levels, num_downsamplings=1)
-    passes(density_checks.total_probability("sum", model.log_prob, event_shape, levels, 1e-5))
+    sums_to_1(model.log_prob, event_shape, levels, 1e-5)
 
 
 @pytest.mark.parametrize("num_components", [None, 0])  # A recipe has no None.

@@ -21,7 +21,9 @@ class TestArtifact:
                 count.assign(7)
         condition = None if case.condition is None else case.condition[:16]
         # float32: the SavedModel sums in another order than the compiled model.
-        checks = list(artifact_checks.saved_model(model, case.x[:16], condition, tmp_path, 1e-5))
+        model.export(tmp_path / "1")
+        checks = list(artifact_checks.saved_model(model, case.x[:16], condition, tmp_path / "1", 1e-5))
+        checks.append(artifact_checks.loaded_back(lambda m: m.log_prob(case.x[:16], condition), model, tmp_path / "1"))
         names = ["SavedModel: log_prob", "SavedModel: sample", "SavedModel: complete", "load: log_prob"]
         assert [check.name for check in checks] == names
         for check in checks:
