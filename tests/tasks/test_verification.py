@@ -10,7 +10,7 @@ from tensorflow_probability import distributions as tfd
 
 import tfdgm
 from tfdgm.distributions.noise import uniforms
-from tfdgm.tasks import Check, Report, bijector_checks, density_checks, evidence, sampler_checks, verification
+from tfdgm.tasks import Check, Report, bijector_checks, density_checks, evidence, network_checks, sampler_checks, verification
 
 pytestmark = pytest.mark.usefixtures("eagerly")
 
@@ -233,6 +233,22 @@ class TestMeasurements:
 
         jacobian = bijector_checks.jacobian(function, np.array([[2.0, 3.0], [1.0, 5.0]]))
         np.testing.assert_allclose(jacobian, [[[3, 2], [0, 27]], [[5, 1], [0, 75]]])
+
+    def test_cuts_see_what_single_inputs_show(self):
+        network = randomize(tfdgm.networks.PixelCNN((4, 4), params_size=2, filters=8, num_layers=1, first_kernel_size=3), 1)
+        assert network_checks.cut_leaks("cuts", network).passed
+        call = type(network).call
+        for seen, name in ((0, 0), (0, 15), (7, 8)):
+
+            class Leaky(type(network)):
+                def call(self, x, *args, seen=seen, name=name, **kwargs):
+                    params = call(self, x, *args, **kwargs)
+                    leak = tf.reshape(x, (-1, 16))[:, name, None, None, None]
+                    return params + 1e-3 * leak * tf.reshape(tf.one_hot(seen, 16), (4, 4, 1))
+
+            leaky = Leaky((4, 4), params_size=2, filters=8, num_layers=1, first_kernel_size=3)
+            check = network_checks.cut_leaks("cuts", leaky)
+            assert check.value == name - seen + 1 and check.detail.endswith(f"one at position {seen}")
 
     def test_a_loop_is_seen(self):
         rows = np.zeros((2, 3), "float32")
