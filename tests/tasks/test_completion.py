@@ -9,7 +9,7 @@ import tensorflow as tf
 from contracts import CASES, model_cases, randomize
 
 import tfdgm
-from tfdgm.distributions import candidates
+from tfdgm.distributions import candidates, noise
 
 pytestmark = pytest.mark.usefixtures("eagerly")
 
@@ -134,7 +134,7 @@ class TestSeeds:
 
     def test_candidates_seeds_are_distinct(self):
         seeds = tf.constant([[1, i] for i in range(50)], tf.int32)
-        pairs = candidates.candidate_seeds(seeds, 20).numpy()
+        pairs = noise.derived_seeds(seeds, 20).numpy()
         assert pairs.shape == (50, 20, 2) and (pairs[:, 0] == seeds.numpy()).all()
         assert len(np.unique(pairs.reshape(-1, 2), axis=0)) == 1000
 
