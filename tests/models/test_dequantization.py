@@ -75,6 +75,10 @@ class TestEstimates:
         parts = [model.lower_bound(rows[:700], num_samples=4), model.lower_bound(rows[700:], num_samples=4, first_row=700)]
         np.testing.assert_array_equal(np.concatenate(parts), scores)
 
+    def test_no_rows(self, model):
+        for scores in (model.log_prob(EVENTS[:0]), model.log_prob(EVENTS[:0], num_samples=3), model.lower_bound(EVENTS[:0])):
+            assert scores.shape == (0,) and scores.dtype == tf.float64
+
     def test_evaluate_is_above_the_exact_value_whatever_repeats(self, model):
         x = np.concatenate([np.repeat(EVENTS[k : k + 1], n, axis=0) for k, n in enumerate([900, 1, 300, 5, 60, 0, 0, 200, 34])])
         model.compile("adam")

@@ -4,6 +4,7 @@ import tensorflow as tf
 from keras import ops
 
 from tfdgm.bijectors.bijector import Bijector
+from tfdgm.layers import moments, scale_or_one
 
 
 class ActNorm(Bijector):
@@ -33,34 +34,21 @@ class ActNorm(Bijector):
         return (x - b) * tf.exp(-s), tf.fill(tf.shape(x)[:-1], -tf.reduce_sum(s))
 
     def adapt(self, x, condition=None):
-        self.adapt_to_moments(*_moments(x))
+        mean, scale = self._mean_and_scale(x)
+        self._assign(mean, np.log(scale))
 
     def adapt_inverted(self, z, condition=None):
-        mean, std = _moments(z)
-        std = self._or_one(mean, std)
-        self._assign(-mean / std, -tf.math.log(std))
+        mean, scale = self._mean_and_scale(z)
+        self._assign(-mean / scale, -np.log(scale))
 
-    def adapt_to_moments(self, mean, std):
-        """Sets b and s from the mean and standard deviation [D] of x; what is constant in the weights' dtype keeps scale 1."""
-        self._assign(mean, ops.log(self._or_one(mean, std)))
-
-    def _or_one(self, mean, std):
-        dtype = tf.as_dtype(self.shift_and_log_scale.variable_dtype)
-        epsilon = float(np.spacing(dtype.as_numpy_dtype(1)))
-        return ops.where(std > epsilon * ops.abs(mean) + 4 / float(dtype.max), std, ops.ones_like(std))
+    def _mean_and_scale(self, x):
+        """Mean and standard deviation [D] over all other axes; what is constant in the weights' dtype has the scale 1."""
+        mean, deviation = moments(tf.reshape(x, (-1, x.shape[-1])))
+        return mean, scale_or_one(mean, deviation, self.shift_and_log_scale.variable_dtype)
 
     def _assign(self, b, s):
         self.shift_and_log_scale.b.assign(b)
         self.shift_and_log_scale.s.assign(s)
-
-
-def _moments(x):
-    """Mean and standard deviation [D] over all other axes, in float64, of whatever offset and scale."""
-    x = tf.reshape(tf.cast(x, tf.float64), (-1, x.shape[-1]))
-    first = x[0]
-    x = x - first
-    largest = tf.reduce_max(tf.abs(x), axis=0)
-    return first + tf.reduce_mean(x, axis=0), largest * tf.math.reduce_std(tf.math.divide_no_nan(x, largest), axis=0)
 
 
 class _ShiftAndLogScale(keras.layers.Layer):

@@ -10,6 +10,7 @@ from tfdgm.layers.exporting import exporting, is_exporting
 from tfdgm.layers.lstm_cell import lstm_cell
 from tfdgm.layers.masked_conv2d import MaskedConv2D
 from tfdgm.layers.masked_dense import MaskedDense
+from tfdgm.layers.moments import moments, scale_or_one
 from tfdgm.layers.noise_rows import first_noise_row, noise_from_row
 from tfdgm.layers.row_lstm import RowLSTM
 from tfdgm.layers.scan import scan
@@ -35,8 +36,10 @@ __all__ = [
     "first_noise_row",
     "is_exporting",
     "lstm_cell",
+    "moments",
     "noise_from_row",
     "normal_quantile",
+    "scale_or_one",
     "scan",
     "take_row",
     "take_rows",

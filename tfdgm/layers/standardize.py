@@ -2,6 +2,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from tfdgm.layers.moments import moments, scale_or_one
+
 
 class Standardize(keras.layers.Layer):
     """y = (x - m) / s: each entry of a vector by its own mean and standard deviation, which no training step moves.
@@ -25,11 +27,9 @@ class Standardize(keras.layers.Layer):
 
     def adapt(self, x):
         """Sets m and s from rows x [n, *shape]."""
-        x = np.asarray(x, np.float64).reshape(-1, *self.shape)
-        mean, deviation = x.mean(axis=0), x.std(axis=0)
-        resolved = deviation > np.finfo(self.variable_dtype).eps * np.abs(mean)
+        mean, deviation = moments(x)
         self.mean.assign(mean)
-        self.scale.assign(np.where(resolved, deviation, 1.0))
+        self.scale.assign(scale_or_one(mean, deviation, self.variable_dtype))
 
     def reset(self):
         """Sets m = 0 and s = 1: y = x."""

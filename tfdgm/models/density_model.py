@@ -270,9 +270,8 @@ class DensityModel(keras.Model):
         compiled. Chunks are padded to a power of two, because XLA compiles anew for every size."""
         n = len(rows)
         if not n:
-            scores = name.startswith("log_prob")
-            shape = (0,) if name == "log_prob" else (0, *self.event_shape)
-            return tf.zeros(shape, self.compute_dtype if scores else self.distribution.dtype)
+            shape = (0,) if name in ("log_prob", "log_prob_of_seeds") else (0, *self.event_shape)
+            return tf.zeros(shape, self.compute_dtype if name.startswith("log_prob") else self.distribution.dtype)
         # A draw keeps no more than a cache of what was computed.
         at_once = self.rows_at_once if name.startswith("log_prob") else _rows_of(16 * math.prod(self.event_shape))
         if n > at_once:

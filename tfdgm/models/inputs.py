@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfdgm.arguments import check_whole, checked_sizes, has_masked
+from tfdgm.layers import moments
 
 
 def plain(value):
@@ -230,10 +231,7 @@ def some_rows(data, count):
 
 def warn_of_constants(x):
     """Warns of dimensions of x [n, *event_shape] that its dtype knows as one value, or as a few: no density can be learned."""
-    from_first = x - x[0]
-    largest = np.abs(from_first).max(axis=0)
-    from_first /= np.where(largest > 0, largest, 1)  # Or squares of numbers below 1e-160 would be 0.
-    deviation = np.atleast_1d(largest * from_first.std(axis=0, dtype="float64"))
+    deviation = np.atleast_1d(moments(x)[1])
     few = 100 * float(np.spacing(np.ones((), x.dtype)))
     places = np.argwhere(deviation <= few * np.abs(np.atleast_1d(x[0])))
     if len(x) > 1 and len(places):
