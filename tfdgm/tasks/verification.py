@@ -9,7 +9,6 @@ import tempfile
 import numpy as np
 import tensorflow as tf
 
-import tfdgm.models  # Registers the classes that an artifact names, too.
 from tfdgm import serving
 from tfdgm.bijectors import forward_and_log_det
 from tfdgm.distributions import Autoregressive, Dequantized, Distribution, Flow, StandardNormal, Wrapped
@@ -26,121 +25,12 @@ from tfdgm.tasks import (
 )
 from tfdgm.tasks.check import Check
 from tfdgm.tasks.report import Report
-
-
-@dataclasses.dataclass(frozen=True)
-class _Tolerances:
-    """What rounding may do. Most is measured in float64, where a wrong formula has nowhere to hide.
-
-    A float32 flow rounds each value to 6e-8 of itself. A layer may then scale it by up to exp(7) = 1e3, and layers add up, so a
-    few of the 7 digits are left: 1e-3. The SavedModel and the model compute the same sums, in another order: 1e-5 of |log p|.
-    """
-
-    inverse: float = 1e-3
-    log_det: float = 1e-4
-    network: float = 1e-4
-    score: float = 1e-5
-    mass: float = 1e-3  # of the grid as well as of the arithmetic
-    total: float = 1e-4
-    ties: int = 2  # rows of a draw where rounding chooses
-
-
-_FLOAT64 = _Tolerances(inverse=1e-8, log_det=1e-8, network=1e-10, score=1e-8, total=1e-8, ties=0)
-_TOLERANCES = {"float32": _Tolerances(), "float64": _FLOAT64}
+from tfdgm.tasks.subject import MOST_DIMENSIONS, Subject, Tolerances, repeat_condition, tolerances_of
 
 _MOST_EVENTS = 1 << 16  # of a sum over all events
-_MOST_DIMENSIONS = 128  # of float64, of each input moved by itself, and of a Jacobian, whose memory grows with their cube
 _MOST_OF_A_BRIDGE = 8  # dimensions
 _XLA_ROWS = 64  # of `model.sample`: one compilation
 _NUMBERS = 1 << 15  # of the samples of one statistical test, where rows cost networks
-
-
-@dataclasses.dataclass
-class _Subject:
-    """The model that is measured, the rows to measure it on, and the same model in float64 (or itself), which bears the rest."""
-
-    model: tfdgm.models.DensityModel
-    exact: tfdgm.models.DensityModel
-    x: np.ndarray
-    condition: np.ndarray | None
-    seed: int
-
-    @property
-    def distribution(self):
-        return self.exact.distribution
-
-    @property
-    def density(self):
-        """What is over the reals, or the distribution itself."""
-        return capabilities.density_of(self.distribution)
-
-    @property
-    def source(self):
-        """What a flow's z comes from, or the density itself."""
-        return self.density.base if isinstance(self.density, Flow) else self.density
-
-    @property
-    def tolerances(self):
-        return _tolerances(self.exact)
-
-    @property
-    def size(self):
-        return self.distribution.event_size
-
-    @property
-    def first_condition(self):
-        return None if self.condition is None else self.condition[0]
-
-    def conditions(self, n):
-        """n conditions, not all equal; None where the model takes none."""
-        if self.condition is None:
-            return None
-        conditions = np.resize(self.condition, (n, *self.condition.shape[1:]))
-        if (conditions == conditions[0]).all():
-            conditions[1::2] += np.random.default_rng(self.seed).normal(size=conditions[1::2].shape)
-        return tf.constant(conditions, self.exact.compute_dtype)
-
-    def cast(self, x):
-        return tf.cast(x, self.distribution.dtype)
-
-    def noise_of_scores(self, x):
-        if self.distribution.kind != "estimate":
-            return None
-        return self.distribution.scoring_noise(sampler_checks.seeds_of(self.seed, len(x)))
-
-    @functools.cached_property
-    def real(self):
-        """The rows as the density sees them, under one fixed noise."""
-        noise = self.noise_of_scores(self.x) if isinstance(self.distribution, Dequantized) else None
-        return self.cast(self.x) if noise is None else tf.cast(self.x, noise.dtype) + noise
-
-    @functools.cached_property
-    def _functions(self):
-        return {}
-
-    def method(self, owner, name):
-        """The method of that name: op by op, which takes less than tracing it, but in many dimensions; then compiled once."""
-        if self.size <= _MOST_DIMENSIONS:
-            return getattr(owner, name)
-        key = id(owner), name
-        if key not in self._functions:
-            self._functions[key] = tf.function(getattr(owner, name), autograph=False, reduce_retracing=True)
-        return self._functions[key]
-
-    def score_under_first(self, distribution):
-        """log_prob of a distribution as a function of rows, under the first condition."""
-
-        def log_prob(rows):
-            rows = tf.reshape(tf.cast(rows, distribution.dtype), (-1, *self.model.event_shape))
-            condition = _repeat(self.first_condition, rows, self.exact.compute_dtype)
-            return self.method(distribution, "log_prob_of_rows")(rows, condition)
-
-        return log_prob
-
-    def draws(self, distribution, n, seed):
-        """n samples of a distribution under the first condition."""
-        noise = distribution.draw_noise(sampler_checks.seeds_of(seed, n))
-        return self.method(distribution, "from_noise")(noise, _repeat(self.first_condition, noise, self.exact.compute_dtype))
 
 
 @contextlib.contextmanager
@@ -188,9 +78,9 @@ def verify(model, x=None, *, condition=None, rows=64, seed=0, artifact=True):
         model, artifact = serving.load(folder), folder if artifact is True else artifact
     made_up = "; condition: standard normal numbers" if condition is None and model.condition_shape is not None else ""
     x, condition = _rows(model, x, condition, rows, seed)
-    doubled = model.distribution.event_size <= _MOST_DIMENSIONS and model.compute_dtype != "float64"
+    doubled = model.distribution.event_size <= MOST_DIMENSIONS and model.compute_dtype != "float64"
     exact = capabilities.rebuilt(model, "float64") if doubled else None
-    subject = _Subject(model, exact or model, x, condition, seed)
+    subject = Subject(model, exact or model, x, condition, seed)
     checks = [
         *_score_checks(subject),
         *_flow_checks(subject),
@@ -246,7 +136,7 @@ def _score_checks(subject):
             )
             for m in (model, subject.exact)
         )
-        yield density_checks.same_scores(name, one, other, 10 * _Tolerances().inverse, "the model, and built in float64")
+        yield density_checks.same_scores(name, one, other, 10 * Tolerances().inverse, "the model, and built in float64")
     yield _weights_check(subject, scores)
 
 
@@ -273,7 +163,7 @@ def _weights_check(subject, scores):
         pairs.append((model.log_prob(subject.x, condition=subject.condition), expected))
     finally:
         capabilities.set_weights(model, weights)
-    tolerance = 10 * _tolerances(model).score
+    tolerance = 10 * tolerances_of(model).score
     checks = [
         density_checks.same_scores(name, *pair, tolerance, "before and after they change, and built anew") for pair in pairs
     ]
@@ -307,8 +197,8 @@ def _flow_checks(subject):
     for name, function, at, loop in zip(names[2:4], maps, (real, z), loops, strict=True):
         if loop and not all(loops):  # The gradient of a loop takes half a minute to trace.
             yield Check.skip(name, "a loop over dimensions: follows from the other direction, and the sum of both")
-        elif size > _MOST_DIMENSIONS and loop:
-            yield Check.skip(name, f"{size} dimensions, one after the other; the most is {_MOST_DIMENSIONS}")
+        elif size > MOST_DIMENSIONS and loop:
+            yield Check.skip(name, f"{size} dimensions, one after the other; the most is {MOST_DIMENSIONS}")
         else:
             yield bijector_checks.log_det_against_autodiff(name, function, at[few], tolerances.log_det)
     yield bijector_checks.log_dets_opposite(names[4], to_z, to_x, real, tolerances.log_det)
@@ -322,7 +212,7 @@ def _flow_checks(subject):
     score = subject.method(density, "log_prob_of_rows")(subject.real, condition)
     yield density_checks.same_scores(names[5], score, parts, tolerances.score, "log_prob, its parts")
 
-    n = 256 if size <= _MOST_DIMENSIONS else 64
+    n = 256 if size <= MOST_DIMENSIONS else 64
     noise, condition = density.draw_noise(sampler_checks.seeds_of(subject.seed, n)), subject.conditions(n)
     expected = subject.method(density.base, "from_noise")(noise, capabilities.of_base(density, condition))
     back, _ = to_base(subject.method(density, "from_noise")(noise, condition), condition)
@@ -338,7 +228,7 @@ def _maps(subject):
     event_shape = tuple(density.event_shape.as_list())
 
     def conditions(rows):
-        return _repeat(subject.first_condition, rows, density.dtype)
+        return repeat_condition(subject.first_condition, rows, density.dtype)
 
     if isinstance(density, Flow):
 
@@ -367,11 +257,6 @@ def _maps(subject):
     rows = tf.TensorSpec((None, density.event_shape.num_elements()), density.dtype)
     maps = (functools.partial(_flat, function) for function in (to_z, to_x))
     return tuple(tf.function(function, autograph=False, input_signature=[rows]) for function in maps)
-
-
-def _repeat(condition, rows, dtype):
-    """One condition for each of the rows; None where there is none."""
-    return None if condition is None else tf.repeat(tf.cast(condition, dtype)[None], tf.shape(rows)[0], axis=0)
 
 
 def _flat(function, rows):
@@ -442,7 +327,7 @@ def _scorer(subject):
     def log_score(rows, seed):
         rows = subject.cast(rows)
         noise = subject.distribution.scoring_noise(sampler_checks.seeds_of(seed, len(rows)))
-        condition = _repeat(subject.first_condition, rows, subject.exact.compute_dtype)
+        condition = repeat_condition(subject.first_condition, rows, subject.exact.compute_dtype)
         return subject.method(subject.distribution, "log_prob_of_rows")(rows, condition, noise)
 
     return log_score
@@ -495,7 +380,7 @@ def _network_checks(subject):
     networks = [layer for layer in subject.exact._flatten_layers() if isinstance(layer, AutoregressiveNetwork)]
     condition = None if subject.condition is None else tf.constant(subject.condition[:1], subject.exact.compute_dtype)
     tolerance = subject.tolerances.network
-    small = subject.size <= _MOST_DIMENSIONS
+    small = subject.size <= MOST_DIMENSIONS
     kinds = {
         "mask leaks": functools.partial(network_checks.mask_leaks, rows=8) if small else network_checks.cut_leaks,
         "generate = call": functools.partial(network_checks.generation_equals_call, by_steps=False, tolerance=tolerance),
@@ -584,7 +469,7 @@ def _autoregressive_checks(subject):
     def of_source(condition):
         return capabilities.of_base(subject.density, condition) if source is not subject.density else condition
 
-    n = 256 if subject.size <= _MOST_DIMENSIONS else 64
+    n = 256 if subject.size <= MOST_DIMENSIONS else 64
     noise = source.draw_noise(sampler_checks.seeds_of(seed, n))
     condition = of_source(subject.conditions(n))
     x = subject.method(source, "from_noise")(noise, condition)
@@ -614,7 +499,7 @@ def _sample_checks(subject):
     given = subject.conditions(_XLA_ROWS)
     given = None if given is None else given.numpy()
     seeds = tf.constant([[subject.seed, i] for i in range(n)], tf.int32)
-    distribution, tolerance = model.distribution, 100 * _tolerances(model).score
+    distribution, tolerance = model.distribution, 100 * tolerances_of(model).score
     few = None if given is None else given[:n]
     eager = subject.method(distribution, "from_noise")(distribution.draw_noise(seeds), _cast(few, model))
     compiled = model.sample(n, seed=subject.seed, condition=few)
@@ -637,12 +522,8 @@ def _artifact_checks(subject, artifact):
             model.export(path)
         else:
             path = serving.find_saved_model(artifact)
-        yield from artifact_checks.saved_model(model, x, condition, path, _tolerances(model).score)
+        yield from artifact_checks.saved_model(model, x, condition, path, tolerances_of(model).score)
         yield artifact_checks.loaded_back(score, model, path)
-
-
-def _tolerances(model):
-    return _TOLERANCES.get(model.compute_dtype, _Tolerances())
 
 
 def _cast(values, model):
