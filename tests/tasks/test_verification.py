@@ -1,3 +1,4 @@
+import functools
 import logging
 import shutil
 
@@ -89,11 +90,14 @@ class TestVerify:
         assert [check.name for check in report.checks] == NAMES
         assert {check.name for check in report.checks if check.skipped} == SKIPPED[case.name]
 
-    def test_warnings_of_retracing_are_left_out_and_come_again_afterwards(self, monkeypatch):
+    def test_warnings_of_retracing_are_left_out_and_come_again_afterwards(self, monkeypatch, request):
         model, heard = CASES["made_categorical"].make(), []
-        logger, handler = tf.get_logger(), logging.Handler()  # One of our own: other libraries change what goes on to the root.
+        # A handler and a level of our own: other libraries, and our command line, change those of the root.
+        logger, handler = tf.get_logger(), logging.Handler()
         handler.emit = lambda record: heard.append(record.getMessage())
         monkeypatch.setattr(logger, "handlers", [*logger.handlers, handler])
+        request.addfinalizer(functools.partial(logger.setLevel, logger.level))
+        logger.setLevel(logging.WARNING)
         monkeypatch.setattr(verification, "_score_checks", lambda *_: logger.warning("traced again") or ())
         tfdgm.verify(model, artifact=False)
         monkeypatch.setattr(verification, "_score_checks", lambda *_: 1 / 0)
