@@ -10,6 +10,7 @@ from contracts import CASES, model_cases, randomize
 from tensorflow_probability import distributions as tfd
 
 import tfdgm
+from tfdgm import networks
 from tfdgm.distributions.noise import uniforms
 from tfdgm.tasks import Check, Report, bijector_checks, density_checks, evidence, network_checks, sampler_checks, verification
 
@@ -131,6 +132,20 @@ class TestVerify:
             tfdgm.verify(model, condition=np.ones((0, 2)))
         with pytest.raises(ValueError, match="takes no `condition`"):
             tfdgm.verify(CASES["made_binary"].make(), condition=np.ones((5, 3)))
+
+    def test_networks_of_levels_are_measured_between_0_and_1(self, monkeypatch):
+        # A network that has learnt from 0..1 may turn a far input into parameters of any size, and then rounding shows.
+        call = networks.MADE.call
+        model = CASES["made_categorical"].make()
+
+        def only_seen(self, x, condition=None):
+            inside = tf.reduce_all((x >= 0) & (x <= 1))
+            return call(self, x, condition) + tf.where(inside, tf.zeros((), x.dtype), np.nan)
+
+        monkeypatch.setattr(networks.MADE, "call", only_seen)
+        subject = verification.Subject(model, model, model.sample(2).numpy(), None, 0)
+        generated = [check for check in verification._network_checks(subject) if check.name != "mask leaks"]
+        assert len(generated) == 2 and all(check.passed for check in generated), generated
 
     def test_a_stock_distribution(self):
         model = tfdgm.DensityModel.from_distribution(tfd.MultivariateNormalDiag(tf.Variable([1.0, 2.0])))

@@ -9,8 +9,8 @@ import tensorflow as tf
 from tfdgm import serving
 from tfdgm.serving.saved_model import DESCRIPTION
 from tfdgm.tasks import density_checks
+from tfdgm.tasks.autoregressive_checks import params_of_call
 from tfdgm.tasks.bijector_checks import worst
-from tfdgm.tasks.capabilities import rebuilt
 from tfdgm.tasks.check import Check
 
 _ROWS = 40  # of a sample, which compiles as the report's 64 do.
@@ -58,17 +58,26 @@ def saved_model(model, rows, condition, path, tolerance):
 
     name = "SavedModel: complete"
     if "complete" in loaded.signatures:
-        n, order = min(n, len(rows)), model.distribution.network.order
-        known = np.zeros((n, len(order)), int)
-        known[:, order[: len(order) // 2]] = 1
-        known = known.reshape((n, *model.event_shape))
-        first = {name: value[:n] for name, value in given.items()}
-        served = loaded.signatures["complete"](x=x[:n], known=tf.cast(known, x.dtype), seed=seeds[:n], **first)["x"]
-        plain = rebuilt(model, model.compute_dtype) or model  # Without XLA, which takes long to compile.
-        completed = plain.complete(rows[:n], known, seed=1, condition=None if condition is None else condition[:n])
-        yield same_sample(name, completed, served, 100 * tolerance, "signature, model.complete")
+        rows, seeds = rows[:n], seeds[: len(rows)]
+        condition = None if condition is None else condition[:n]
+        yield _completion(name, model, rows, condition, seeds, loaded.signatures["complete"], 100 * tolerance)
     else:
         yield Check.skip(name, "no autoregressive model of x itself")
+
+
+def _completion(name, model, rows, condition, seeds, signature, tolerance):
+    """Rows of which the signature completes the second half, in the network's order, against the known half and, beyond it, what
+    the family draws by the same noise from the parameters that `call` gives at the completed rows."""
+    distribution = model.distribution
+    order, x = distribution.network.order, tf.constant(rows, distribution.dtype)
+    known = np.zeros((len(rows), len(order)), bool)
+    known[:, order[: len(order) // 2]] = True
+    known = known.reshape(x.shape)
+    given = {} if condition is None else {"condition": tf.constant(condition, model.compute_dtype)}
+    completed = signature(x=x, known=tf.cast(known, x.dtype), seed=seeds, **given)["x"]
+    params = params_of_call(distribution, completed, given.get("condition"))
+    drawn = distribution.family.sample(params, distribution.draw_noise(seeds))
+    return same_sample(name, np.where(known, x, drawn), completed, tolerance, "signature, draws of call")
 
 
 def loaded_back(score, model, path):

@@ -69,13 +69,15 @@ def connections(network, condition=None, *, rows=3, seed=0):
     return moved
 
 
-def generation_equals_call(name, network, condition=None, *, by_steps, tolerance, rows=3, seed=0):
+def generation_equals_call(name, network, condition=None, *, by_steps, tolerance, rows=3, seed=0, of_levels=False):
     """How far the parameters met while x is generated (here: a given x) are from those of `call` at that x.
 
-    by_steps: one `step` a position, or the network's own `generate`. The difference is relative to max(1, |params|).
+    by_steps: one `step` a position, or the network's own `generate`. of_levels: whether x is between 0 and 1, as levels reach a
+    network, rather than standard normal. The difference is relative to max(1, |params|).
     """
     random = np.random.default_rng(seed)
-    x = tf.constant(random.normal(size=(rows, *network.event_shape)), network.compute_dtype)
+    shape = (rows, *network.event_shape)
+    x = tf.constant(random.uniform(size=shape) if of_levels else random.normal(size=shape), network.compute_dtype)
     given = _given(condition, rows)
 
     def run():

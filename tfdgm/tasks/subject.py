@@ -102,10 +102,14 @@ class Subject:
         """The method of that name: op by op, which takes less than tracing it, but in many dimensions; then compiled once."""
         if self.size <= MOST_DIMENSIONS:
             return getattr(owner, name)
+        return functools.partial(self._compiled, owner, name)
+
+    def _compiled(self, owner, name, *args):
         key = id(owner), name
         if key not in self._functions:
-            self._functions[key] = tf.function(getattr(owner, name), autograph=False, reduce_retracing=True)
-        return self._functions[key]
+            function = self._functions[key] = tf.function(getattr(owner, name), autograph=False)
+            function.get_concrete_function(*tf.nest.map_structure(_any_number_of_rows, args))  # One trace for all.
+        return self._functions[key](*args)
 
     def score_under_first(self, distribution):
         """log_prob of a distribution as a function of rows, under the first condition."""
@@ -127,6 +131,10 @@ class Subject:
 def tolerances_of(model):
     """What rounding may do in the model's dtype."""
     return _TOLERANCES.get(model.compute_dtype, Tolerances())
+
+
+def _any_number_of_rows(value):
+    return None if value is None else tf.TensorSpec((None, *value.shape[1:]), value.dtype)
 
 
 def repeat_condition(condition, rows, dtype):

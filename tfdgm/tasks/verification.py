@@ -378,20 +378,29 @@ def _real_checks(subject, names):
 
 def _network_checks(subject):
     networks = [layer for layer in subject.exact._flatten_layers() if isinstance(layer, AutoregressiveNetwork)]
-    condition = None if subject.condition is None else tf.constant(subject.condition[:1], subject.exact.compute_dtype)
-    tolerance = subject.tolerances.network
+    own = [n for n in networks if getattr(n.generate, "__func__", None) is not AutoregressiveNetwork.generate]
     small = subject.size <= MOST_DIMENSIONS
-    kinds = {
-        "mask leaks": functools.partial(network_checks.mask_leaks, rows=8) if small else network_checks.cut_leaks,
-        "generate = call": functools.partial(network_checks.generation_equals_call, by_steps=False, tolerance=tolerance),
-        "step = call": functools.partial(network_checks.generation_equals_call, by_steps=True, tolerance=tolerance),
-    }
-    for name, measure in kinds.items():
-        if not networks:
-            yield Check.skip(name, "no autoregressive network")
+    mask_leaks = functools.partial(network_checks.mask_leaks, rows=8) if small else network_checks.cut_leaks
+    kinds = [
+        ("mask leaks", networks, mask_leaks),
+        ("generate = call", own, functools.partial(_generation_equals_call, subject, by_steps=False)),
+        ("step = call", networks, functools.partial(_generation_equals_call, subject, by_steps=True)),
+    ]
+    condition = None if subject.condition is None else tf.constant(subject.condition[:1], subject.exact.compute_dtype)
+    for name, measured, measure in kinds:
+        if not measured:
+            yield Check.skip(name, "all networks generate by steps" if networks else "no autoregressive network")
             continue
-        given = [None if network.condition_shape is None else condition for network in networks]
-        yield _worst([measure(name, n, c, seed=subject.seed) for n, c in zip(networks, given, strict=True)], "networks")
+        given = [None if network.condition_shape is None else condition for network in measured]
+        checks = [measure(name, network, c, seed=subject.seed) for network, c in zip(measured, given, strict=True)]
+        yield _worst(checks, "networks")
+
+
+def _generation_equals_call(subject, name, network, condition, **arguments):
+    source = subject.source
+    of_levels = bool(isinstance(source, Autoregressive) and source.levels and network is source.network)
+    arguments.update(tolerance=subject.tolerances.network, of_levels=of_levels)
+    return network_checks.generation_equals_call(name, network, condition, **arguments)
 
 
 def _noise_checks(subject):
