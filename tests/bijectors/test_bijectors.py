@@ -4,6 +4,7 @@ import re
 import keras
 import numpy as np
 import pytest
+import scipy.special
 import tensorflow as tf
 from contracts import BijectorContract, passes, randomize, weights_of
 from tensorflow_probability import bijectors as tfb
@@ -320,6 +321,14 @@ class TestScaledSigmoid(BijectorContract):
         assert (log_det.numpy()[:4] == -np.inf).all()
         assert np.isfinite(z).all()
         assert np.isfinite(tape.gradient(total, x)).all()
+
+    def test_close_to_the_ends_of_its_range(self):
+        z = np.array([[-20.0], [-14.0], [-8.0], [14.0], [20.0]])
+        p = scipy.special.expit(z)
+        back, log_det = ScaledSigmoid(17, dtype=tf.float64).inverse_and_log_det(17 * (p - 0.05) / 0.9)
+        np.testing.assert_allclose(back, z, rtol=1e-7)
+        expected = np.log(17 / 0.9) + scipy.special.log_expit(z) + scipy.special.log_expit(-z)
+        np.testing.assert_allclose(-log_det, expected[:, 0], rtol=1e-7)
 
     def test_total_mass_of_a_flow(self):
         flow = tfdgm.distributions.Flow(ScaledSigmoid(4, dtype=tf.float64), (1,), dtype=tf.float64)

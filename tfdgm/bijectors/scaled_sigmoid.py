@@ -28,11 +28,11 @@ class ScaledSigmoid(Bijector):
     def inverse_and_log_det(self, x, condition=None):
         self._check_takes(condition)
         y = self.alpha + (1 - 2 * self.alpha) * x / self.upper
-        inside = tf.reduce_all((y > 0) & (y < 1), axis=-1)
-        y = tf.clip_by_value(y, 1e-6, 1 - 1e-6)
-        z = tf.math.log(y) - tf.math.log1p(-y)
         # Outside the range, which forward never reaches, the density is zero; z and gradients stay finite.
-        return z, tf.where(inside, -self._log_det(z), tf.cast(-math.inf, z.dtype))
+        inside = (y > 0) & (y < 1)
+        y = tf.where(inside, y, tf.cast(0.5, y.dtype))
+        z = tf.math.log(y) - tf.math.log1p(-y)
+        return z, tf.where(tf.reduce_all(inside, axis=-1), -self._log_det(z), tf.cast(-math.inf, z.dtype))
 
     def _log_det(self, z):
         scale = math.log(self.upper / (1 - 2 * self.alpha))
