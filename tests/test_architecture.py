@@ -24,13 +24,13 @@ LEVELS = {
     "training": 3,
     "serving": 3,
     "bijectors": 4,
-    "families": 4,
     "networks": 4,
-    "layers": 5,
-    "data": 5,
-    "arguments": 6,
-    "frozen_random": 6,
-    "_keras_compat": 6,
+    "families": 5,
+    "layers": 6,
+    "data": 6,
+    "arguments": 7,
+    "frozen_random": 7,
+    "_keras_compat": 7,
 }
 NEUTRAL = ("layers", "networks", "families")
 

@@ -15,7 +15,6 @@ import tensorflow as tf
 from contracts import CASES, PLAIN
 
 import tfdgm
-from tfdgm import models, networks
 from tfdgm.data.content import Content, Part
 from tfdgm.training import AutoregressiveTrainer, Batches
 from tfdgm.zoo import RecipeError, any_backend_run, cards
@@ -57,19 +56,6 @@ def output_of(process, code=0):
 class TestNetworks:
     def test_each_has_a_case(self):
         assert {case.cls.__name__ for case in NETWORK_CASES.values()} == set(any_backend_run.NETWORKS)
-
-    @pytest.mark.parametrize("name", any_backend_run.NETWORKS)
-    def test_models_and_networks_have_the_same_arguments_and_defaults(self, name):
-        of_model, of_network = (
-            {p.name: p.default for p in list(inspect.signature(getattr(package, name).__init__).parameters.values())[1:]}
-            for package in (models, networks)
-        )
-        assert of_model.pop("num_components") == any_backend_run.NUM_COMPONENTS.get(name)
-        for argument in ("levels", "dtype", "name"):
-            of_model.pop(argument)
-        for argument in ("params_size", "kwargs", "levels"):
-            of_network.pop(argument, None)
-        assert of_model == of_network
 
     @backends
     def test_losses_and_gradients_are_those_of_tensorflow(self, backend, tmp_path):

@@ -1,6 +1,6 @@
-from tfdgm import families, networks
-from tfdgm.distributions import Autoregressive
+from tfdgm import networks
 from tfdgm.models.density_model import DensityModel
+from tfdgm.models.of_network import init_of
 
 
 class GatedPixelCNN(DensityModel):
@@ -19,36 +19,4 @@ class GatedPixelCNN(DensityModel):
         `networks.GatedPixelCNN`.
     """
 
-    def __init__(
-        self,
-        event_shape,
-        *,
-        levels=2,
-        num_components=None,
-        filters=48,
-        num_layers=10,
-        kernel_size=3,
-        first_kernel_size=7,
-        head_filters=96,
-        dropout=0.0,
-        condition_shape=None,
-        seed=0,
-        dtype=None,
-        name=None,
-    ):
-        super().__init__(dtype=dtype, name=name)
-        family = families.of_levels(levels, num_components)
-        network = networks.GatedPixelCNN(
-            event_shape,
-            params_size=family.params_size,
-            filters=filters,
-            num_layers=num_layers,
-            kernel_size=kernel_size,
-            first_kernel_size=first_kernel_size,
-            head_filters=head_filters,
-            dropout=dropout,
-            condition_shape=condition_shape,
-            seed=seed,
-            dtype=self.dtype_policy,
-        )
-        self._set_distribution(Autoregressive.of_new(network, family), seed)
+    __init__ = init_of(networks.GatedPixelCNN)

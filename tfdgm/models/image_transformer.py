@@ -1,6 +1,6 @@
-from tfdgm import families, networks
-from tfdgm.distributions import Autoregressive
+from tfdgm import networks
 from tfdgm.models.density_model import DensityModel
+from tfdgm.models.of_network import init_of
 
 
 class ImageTransformer(DensityModel):
@@ -19,40 +19,4 @@ class ImageTransformer(DensityModel):
       seed: see `networks.ImageTransformer`.
     """
 
-    def __init__(
-        self,
-        event_shape,
-        *,
-        levels=2,
-        num_components=None,
-        hidden_size=128,
-        num_layers=4,
-        num_heads=4,
-        head_size=16,
-        feed_forward_size=512,
-        block_length=128,
-        memory_length=None,
-        dropout=0.0,
-        condition_shape=None,
-        seed=0,
-        dtype=None,
-        name=None,
-    ):
-        super().__init__(dtype=dtype, name=name)
-        family = families.of_levels(levels, num_components)
-        network = networks.ImageTransformer(
-            event_shape,
-            params_size=family.params_size,
-            hidden_size=hidden_size,
-            num_layers=num_layers,
-            num_heads=num_heads,
-            head_size=head_size,
-            feed_forward_size=feed_forward_size,
-            block_length=block_length,
-            memory_length=memory_length,
-            dropout=dropout,
-            condition_shape=condition_shape,
-            seed=seed,
-            dtype=self.dtype_policy,
-        )
-        self._set_distribution(Autoregressive.of_new(network, family), seed)
+    __init__ = init_of(networks.ImageTransformer)

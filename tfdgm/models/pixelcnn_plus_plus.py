@@ -1,6 +1,6 @@
-from tfdgm import families, networks
-from tfdgm.distributions import Autoregressive
+from tfdgm import networks
 from tfdgm.models.density_model import DensityModel
+from tfdgm.models.of_network import init_of
 
 
 class PixelCNNPlusPlus(DensityModel):
@@ -18,33 +18,4 @@ class PixelCNNPlusPlus(DensityModel):
       filters, num_resnets, num_downsamplings, dropout, condition_shape, seed: see `networks.PixelCNNPlusPlus`.
     """
 
-    def __init__(
-        self,
-        event_shape,
-        *,
-        levels=256,
-        num_components=10,
-        filters=32,
-        num_resnets=1,
-        num_downsamplings=2,
-        dropout=0.5,
-        condition_shape=None,
-        seed=0,
-        dtype=None,
-        name=None,
-    ):
-        super().__init__(dtype=dtype, name=name)
-        family = families.of_levels(levels, num_components)
-        network = networks.PixelCNNPlusPlus(
-            event_shape,
-            params_size=family.params_size,
-            levels=levels if num_components else None,
-            filters=filters,
-            num_resnets=num_resnets,
-            num_downsamplings=num_downsamplings,
-            dropout=dropout,
-            condition_shape=condition_shape,
-            seed=seed,
-            dtype=self.dtype_policy,
-        )
-        self._set_distribution(Autoregressive.of_new(network, family), seed)
+    __init__ = init_of(networks.PixelCNNPlusPlus)

@@ -1,6 +1,6 @@
-from tfdgm import families, networks
-from tfdgm.distributions import Autoregressive
+from tfdgm import networks
 from tfdgm.models.density_model import DensityModel
+from tfdgm.models.of_network import init_of
 
 
 class PixelSNAIL(DensityModel):
@@ -19,34 +19,4 @@ class PixelSNAIL(DensityModel):
       filters, num_blocks, num_layers, key_size, dropout, condition_shape, seed: see `networks.PixelSNAIL`.
     """
 
-    def __init__(
-        self,
-        event_shape,
-        *,
-        levels=2,
-        num_components=None,
-        filters=72,
-        num_blocks=2,
-        num_layers=4,
-        key_size=16,
-        dropout=0.0,
-        condition_shape=None,
-        seed=0,
-        dtype=None,
-        name=None,
-    ):
-        super().__init__(dtype=dtype, name=name)
-        family = families.of_levels(levels, num_components)
-        network = networks.PixelSNAIL(
-            event_shape,
-            params_size=family.params_size,
-            filters=filters,
-            num_blocks=num_blocks,
-            num_layers=num_layers,
-            key_size=key_size,
-            dropout=dropout,
-            condition_shape=condition_shape,
-            seed=seed,
-            dtype=self.dtype_policy,
-        )
-        self._set_distribution(Autoregressive.of_new(network, family), seed)
+    __init__ = init_of(networks.PixelSNAIL)

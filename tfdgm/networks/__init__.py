@@ -8,6 +8,7 @@ from tfdgm.networks.image_network import ImageNetwork
 from tfdgm.networks.image_transformer import ImageTransformer
 from tfdgm.networks.made import MADE
 from tfdgm.networks.multiscale_pixelcnn import MultiscalePixelCNN
+from tfdgm.networks.of_levels import of_levels, parameters_of
 from tfdgm.networks.pixelcnn import PixelCNN
 from tfdgm.networks.pixelcnn_plus_plus import PixelCNNPlusPlus
 from tfdgm.networks.pixelrnn import PixelRNN
@@ -26,4 +27,6 @@ __all__ = [
     "PixelCNNPlusPlus",
     "PixelRNN",
     "PixelSNAIL",
+    "of_levels",
+    "parameters_of",
 ]

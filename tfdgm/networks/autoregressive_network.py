@@ -24,6 +24,9 @@ class AutoregressiveNetwork(keras.layers.Layer):
       condition_shape: shape of the condition c in p(x|c), or None.
     """
 
+    #: See `networks.of_levels`.
+    family_defaults = {}
+
     def __new__(cls, *args, **kwargs):
         check_types(cls.__init__, (None, *args), kwargs)
         return super().__new__(cls, *args, **kwargs)

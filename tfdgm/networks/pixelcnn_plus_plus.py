@@ -49,6 +49,8 @@ class PixelCNNPlusPlus(ImageNetwork):
       seed: of dropout.
     """
 
+    family_defaults = {"levels": 256, "num_components": 10}
+
     def __init__(
         self,
         event_shape,

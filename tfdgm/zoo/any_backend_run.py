@@ -1,11 +1,10 @@
-import inspect
 import json
 import pathlib
 
 import keras
 import numpy as np
 
-from tfdgm import data, families, networks
+from tfdgm import data, networks
 from tfdgm.training import AutoregressiveTrainer, Batches, Checkpoints, Preempted
 from tfdgm.zoo import runs
 from tfdgm.zoo.recipe import RecipeError
@@ -15,11 +14,10 @@ from tfdgm.zoo.unknown_name import unknown_name
 NETWORKS = [
     name
     for name in networks.__all__
-    if issubclass(getattr(networks, name), networks.AutoregressiveNetwork)
+    if isinstance(getattr(networks, name), type)
+    and issubclass(getattr(networks, name), networks.AutoregressiveNetwork)
     and name not in ("AutoregressiveNetwork", "ImageNetwork", "MADE")
 ]
-#: `num_components` where the model of that name has a default for it.
-NUM_COMPONENTS = {"PixelCNNPlusPlus": 10}
 
 
 def train(recipe, output_dir, *, data_dir=None, restart=False, stop_after=None, verbose="auto", report=print):
@@ -92,20 +90,16 @@ def build_trainer(recipe, what):
     if what.levels is None:
         raise RecipeError(f"Image models take integers. Received: {what.name}, which is real-valued; see levels in [data].")
     cls = getattr(networks, name)
-    known = set(inspect.signature(cls.__init__).parameters) - {"self", "params_size", "kwargs"}
-    known |= {"levels", "num_components", "dtype", "name"}
+    parameters = {p.name: p.default for p in networks.parameters_of(cls)}
     part = what.parts["train"]
     found = {"event_shape": part.x.shape[1:], "levels": what.levels, "seed": recipe.training["seed"]}
     found["dtype"] = recipe.training["precision"]
-    given = runs.arguments(recipe, known, found, None if part.condition is None else part.condition.shape[1:])
+    condition_shape = None if part.condition is None else part.condition.shape[1:]
+    given = runs.arguments(recipe, {*parameters, "dtype", "name"}, found, condition_shape)
     policy = keras.dtype_policies.get(given.pop("dtype"))
     half = policy.compute_dtype != policy.variable_dtype
-    levels, num_components = given.pop("levels"), given.pop("num_components", NUM_COMPONENTS.get(name))
-    if "levels" in inspect.signature(cls.__init__).parameters and num_components is not None:
-        given["levels"] = levels
     try:
-        family = families.of_levels(levels, num_components)
-        network = cls(**given, params_size=family.params_size, dtype=policy.variable_dtype)
+        network, family = networks.of_levels(cls, **{**parameters, **given}, dtype=policy.variable_dtype)
     except (TypeError, ValueError) as error:
         raise RecipeError(f"[model]: {name} could not be built from {given}: {error}") from None
     return AutoregressiveTrainer(network, family, precision=policy.name if half else None)
