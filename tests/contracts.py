@@ -237,11 +237,12 @@ def generated(network, *, by_steps, jit_compile, condition=None, n=3):
     noise = tf.constant(np.random.default_rng(3).normal(size=(n, *network.event_shape)), network.compute_dtype)
 
     def emit(position, params, u):
-        return params[:, 0] + tf.exp(tf.tanh(params[:, -1])) * u + 0.01 * tf.cast(position, params.dtype)
+        return params[:, 0] + tf.exp(tf.tanh(params[:, -1])) * u + 0.01 * tf.cast(position, params.dtype), [params]
 
     def run():
         generate = network.generate_by_steps if by_steps else network.generate
-        return generate(emit, noise, condition, return_params=True)
+        x, [params] = generate(emit, noise, condition, output_shapes=[(network.params_size,)])
+        return x, params
 
     return [value.numpy() for value in tf.function(run, jit_compile=jit_compile, autograph=False)()]
 

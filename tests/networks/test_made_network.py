@@ -127,7 +127,7 @@ class TestGeneration:
         noise = tf.constant(np.random.default_rng(3).normal(size=(2, 18)))
 
         def loss(u):
-            x = network.generate(lambda position, params, u_t: params[:, 0] + tf.exp(tf.tanh(params[:, 1])) * u_t, u)
+            x = network.generate(lambda position, params, u_t: (params[:, 0] + tf.exp(tf.tanh(params[:, 1])) * u_t, []), u)[0]
             return tf.reduce_sum(x**2)
 
         with tf.GradientTape() as tape:

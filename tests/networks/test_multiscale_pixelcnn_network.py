@@ -81,10 +81,10 @@ class TestMultiscalePixelCNN(ImageNetworkContract):
 
         def emit(position, params, u):
             seen.append((tf.broadcast_to(position, u.shape).numpy(), params.shape[0], u.shape))
-            return u
+            return u, []
 
         u = tf.constant(np.random.default_rng(0).normal(size=(2, *network.event_shape)))
-        back = network.generate(emit, u, self.condition_of(network, 2))
+        back, _ = network.generate(emit, u, self.condition_of(network, 2))
         np.testing.assert_array_equal(back, u)
         assert [len(position) for position, _, _ in seen] == [2] * 3 + [2 * 1] * 9 + [2 * 4] * 9
         # Row after row of the batch.

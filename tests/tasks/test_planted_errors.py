@@ -175,7 +175,7 @@ def params_shifted_on_the_way(monkeypatch):
             away = tf.cast(tf.equal(position, 1), params.dtype)[..., None]
             return emit(position, params + 0.1 * away * tf.range(params.shape[-1], dtype=params.dtype), inputs)
 
-        return generate(self, emit if kwargs.get("return_params") else shifted_emit, *args, **kwargs)
+        return generate(self, emit if kwargs.get("output_shapes") else shifted_emit, *args, **kwargs)
 
     monkeypatch.setattr(networks.MADE, "generate", change)
 

@@ -28,9 +28,8 @@ class MaskedAutoregressive(Bijector):
 
     def forward_and_log_det(self, z, condition=None):
         flat, batch = self._one_batch_axis(z, self.network.event_shape)
-
-        x, params = self.network.generate(self.emit, flat, self._condition_rows(condition, batch), return_params=True)
-        return tf.reshape(x, tf.shape(z)), tf.reshape(_sum(self.log_scale(params)), batch)
+        x, [log_det] = self.network.generate(self.emit, flat, self._condition_rows(condition, batch), output_shapes=[()])
+        return tf.reshape(x, tf.shape(z)), tf.reshape(_sum(log_det), batch)
 
     def inverse_and_log_det(self, x, condition=None):
         flat, batch = self._one_batch_axis(x, self.network.event_shape)
@@ -45,8 +44,9 @@ class MaskedAutoregressive(Bijector):
 
     @staticmethod
     def emit(position, params, z_i):
-        """x_i [n] of params [n, 2] and z_i [n], as the network's `generate` calls it."""
-        return within_range(z_i * tf.exp(MaskedAutoregressive.log_scale(params)) + params[..., 0])
+        """(x_i [n], [log dx_i/dz_i]) of params [n, 2] and z_i [n], as the network's `generate` calls it."""
+        a = MaskedAutoregressive.log_scale(params)
+        return within_range(z_i * tf.exp(a) + params[..., 0]), [a]
 
 
 def _sum(a):

@@ -66,8 +66,8 @@ class MaskedAutoregressiveLayers(Bijector):
 
         def body(k, u, log_det):
             order, weights_k = take_row(orders, k), tf.nest.map_structure(lambda w: take_row(w, k), weights)
-            u, params = blocks[0].generate(MaskedAutoregressive.emit, tf.gather(u, order), order, weights_k, return_params=True)
-            log_det += tf.reduce_sum(MaskedAutoregressive.log_scale(params), axis=0)
+            u, [a] = blocks[0].generate(MaskedAutoregressive.emit, tf.gather(u, order), order, weights_k, output_shapes=[()])
+            log_det += tf.reduce_sum(a, axis=0)
             return k + 1, tf.gather(u, take_row(places, k)), log_det
 
         u = tf.transpose(tf.reshape(flat, (-1, networks[0].event_size)))  # [D, n], as networks generate.

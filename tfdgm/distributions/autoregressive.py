@@ -64,9 +64,9 @@ class Autoregressive(Distribution):
 
     def _from_noise(self, noise, condition):
         def emit(position, params, uniforms_at):
-            return self._network_input(self.family.sample(params, uniforms_at))
+            return self._network_input(self.family.sample(params, uniforms_at)), []
 
-        return self._to_event(self.network.generate(emit, noise, self.standardized(condition)))
+        return self._to_event(self.network.generate(emit, noise, self.standardized(condition))[0])
 
     def complete_from_noise(self, noise, x, known, condition=None):
         """As `from_noise`, but positions where `known` [n, *event_shape] is not 0 keep x. Exact draws from p(unknown | known)
@@ -74,11 +74,11 @@ class Autoregressive(Distribution):
 
         def emit(position, params, at):
             drawn = self._network_input(self.family.sample(params, at["noise"]))
-            return tf.where(at["known"], at["x"], drawn)
+            return tf.where(at["known"], at["x"], drawn), []
 
         x = self._network_input(tf.cast(x, self.network.compute_dtype))
         given = {"noise": noise, "x": x, "known": tf.not_equal(known, tf.zeros_like(known))}
-        return self._to_event(self.network.generate(emit, given, self.standardized(condition)))
+        return self._to_event(self.network.generate(emit, given, self.standardized(condition))[0])
 
     def _to_event(self, x):
         x = self._network_output(x)

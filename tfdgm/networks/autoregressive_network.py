@@ -66,43 +66,42 @@ class AutoregressiveNetwork(keras.layers.Layer):
         """What `start_at` sets: vectors of params_size, or of as many for each of a pixel's colours. A network may have none."""
         return []
 
-    def generate(self, emit, inputs, condition=None, *, return_params=False):
+    def generate(self, emit, inputs, condition=None, *, output_shapes=()):
         """The one loop that produces x, position after position.
 
         Args:
-          emit: `emit(position, params, inputs_at_position) -> x_at_position`; position is a scalar flat index into the event,
-            params [n, params_size], inputs_at_position has the structure of `inputs` with [n, ...] leaves, x_at_position [n].
+          emit: `emit(position, params, inputs_at_position) -> (x_at_position, outputs_at_position)`; position is a scalar flat
+            index into the event, params [n, params_size], inputs_at_position has the structure of `inputs` with [n, ...] leaves,
+            x_at_position [n], outputs_at_position a list of [n, *shape]: what else is to be kept, as log-dets or the parameters.
             Each row by itself: a network may give it k positions at once, as [n k] rows with a position each.
           inputs: a structure of tensors [n, *event_shape] or [n, *event_shape, k]: noise, or known values.
           condition: [n, *condition_shape] or None.
-          return_params: whether to return the parameters met on the way too.
+          output_shapes: the shape of each output of one position, as () or (params_size,).
 
         Returns:
-          x [n, *event_shape], or (x, params [n, *event_shape, params_size]).
+          (x [n, *event_shape], outputs: a list of [n, *event_shape, *shape]).
         """
-        return self.generate_by_steps(emit, inputs, condition, return_params=return_params)
+        return self.generate_by_steps(emit, inputs, condition, output_shapes=output_shapes)
 
-    def generate_by_steps(self, emit, inputs, condition=None, *, return_params=False):
+    def generate_by_steps(self, emit, inputs, condition=None, *, output_shapes=()):
         """`generate`, one `step` a position, whichever way the network itself generates."""
         inputs = keras.tree.map_structure(self._in_order, inputs)
         n = ops.shape(keras.tree.flatten(inputs)[0])[1]
         size, order = self.event_size, ops.convert_to_tensor(self.order.astype("int32"))
 
-        def body(t, x_prev, x, params, state):
+        def body(t, x_prev, kept, state):
             params_t, state = self.step(t, x_prev, state)
             at_t = keras.tree.map_structure(lambda u: take_row(u, t), inputs)
-            x_t = ops.cast(emit(order[t], params_t, at_t), self.compute_dtype)
-            x = update_slice(x, [t, 0], x_t[None])
-            if return_params:
-                params = update_slice(params, [t, 0, 0], params_t[None])
-            return t + 1, x_t, x, params, state
+            x_t, outputs = emit(order[t], params_t, at_t)
+            x_t = ops.cast(x_t, self.compute_dtype)
+            return t + 1, x_t, keep(kept, t, [u[None] for u in (x_t, *outputs)]), state
 
         zeros = ops.zeros((n,), self.compute_dtype)
-        params = ops.zeros((size if return_params else 0, n, self.params_size), self.compute_dtype)
-        start = (ops.convert_to_tensor(0), zeros, ops.zeros((size, n), self.compute_dtype), params)
-        loop = (*start, self.initial_state(n, condition))
-        _, _, x, params, _ = ops.while_loop(lambda t, *_: t < size, body, loop, maximum_iterations=size)
-        return (self._in_event(x), self._in_event(params)) if return_params else self._in_event(x)
+        kept = [ops.zeros((size, n, *shape), self.compute_dtype) for shape in ((), *output_shapes)]
+        loop = (ops.convert_to_tensor(0), zeros, kept, self.initial_state(n, condition))
+        _, _, kept, _ = ops.while_loop(lambda t, *_: t < size, body, loop, maximum_iterations=size)
+        x, *outputs = [self._in_event(u) for u in kept]
+        return x, outputs
 
     def _in_order(self, u):
         """[n, *event_shape, ...] -> [D, n, ...], positions in the order of generation."""
@@ -117,6 +116,11 @@ class AutoregressiveNetwork(keras.layers.Layer):
 
     def compute_output_shape(self, input_shape, **kwargs):
         return (*input_shape, self.params_size)
+
+
+def keep(kept, start, rows):
+    """`kept`, tensors [D, n, *shape], each with its rows [k, n, *shape] written from position `start` on."""
+    return [update_slice(u, [start] + [0] * (len(u.shape) - 1), new) for u, new in zip(kept, rows, strict=True)]
 
 
 def reorder(u, order, axis):

@@ -2,8 +2,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from tfdgm.layers import take_row, update_slice
-from tfdgm.networks.autoregressive_network import AutoregressiveNetwork
+from tfdgm.layers import take_row
+from tfdgm.networks.autoregressive_network import AutoregressiveNetwork, keep
 
 
 class ImageNetwork(AutoregressiveNetwork):
@@ -45,36 +45,35 @@ class ImageNetwork(AutoregressiveNetwork):
         """(params [n, params_size] of one sub-pixel, the new `row`)."""
         raise NotImplementedError
 
-    def generate(self, emit, inputs, condition=None, *, return_params=False):
+    def generate(self, emit, inputs, condition=None, *, output_shapes=()):
         # A loop over rows around one over their pixels: asking at each pixel whether a row begins would double the time.
         inputs = keras.tree.map_structure(self._in_order, inputs)
         n = ops.shape(keras.tree.flatten(inputs)[0])[1]
         weights, above, row = self.initial_state(n, condition)
-        x = ops.zeros((self.event_size, n), self.compute_dtype)
-        params = ops.zeros((self.event_size if return_params else 0, n, self.params_size), self.compute_dtype)
+        kept = [ops.zeros((self.event_size, n, *shape), self.compute_dtype) for shape in ((), *output_shapes)]
 
-        def one_row(i, x, params, above, row):
+        def one_row(i, kept, above, row):
             above = self.start_row(i, weights, above, row)
 
-            def one_pixel(j, x, params, row):
+            def one_pixel(j, kept, row):
                 for c in range(self.num_channels):
                     t = (i * self.width + j) * self.num_channels + c
                     params_t, row = self.step_in_row(j, c, weights, above, row)
                     at_t = keras.tree.map_structure(lambda u, t=t: take_row(u, t), inputs)
-                    x_t = ops.cast(emit(t, params_t, at_t), self.compute_dtype)
+                    x_t, outputs = emit(t, params_t, at_t)
+                    x_t = ops.cast(x_t, self.compute_dtype)
                     row = self.see(j, c, x_t, row)
-                    x = update_slice(x, [t, 0], x_t[None])
-                    if return_params:
-                        params = update_slice(params, [t, 0, 0], params_t[None])
-                return j + 1, x, params, row
+                    kept = keep(kept, t, [u[None] for u in (x_t, *outputs)])
+                return j + 1, kept, row
 
-            loop = ops.convert_to_tensor(0), x, params, row
-            _, x, params, row = ops.while_loop(lambda j, *_: j < self.width, one_pixel, loop, maximum_iterations=self.width)
-            return i + 1, x, params, above, row
+            loop = ops.convert_to_tensor(0), kept, row
+            _, kept, row = ops.while_loop(lambda j, *_: j < self.width, one_pixel, loop, maximum_iterations=self.width)
+            return i + 1, kept, above, row
 
-        loop = ops.convert_to_tensor(0), x, params, above, row
-        _, x, params, _, _ = ops.while_loop(lambda i, *_: i < self.height, one_row, loop, maximum_iterations=self.height)
-        return (self._in_event(x), self._in_event(params)) if return_params else self._in_event(x)
+        loop = ops.convert_to_tensor(0), kept, above, row
+        _, kept, _, _ = ops.while_loop(lambda i, *_: i < self.height, one_row, loop, maximum_iterations=self.height)
+        x, *outputs = [self._in_event(u) for u in kept]
+        return x, outputs
 
     def step(self, t, x_prev, state):
         weights, above, row = state

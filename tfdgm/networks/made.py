@@ -126,14 +126,20 @@ class MADE(AutoregressiveNetwork):
         weights, x, hidden = state
         # x_prev is noise at t = 0; a zero is written, which row 0 has anyway.
         x = update_slice(x, [ops.maximum(t - 1, 0), 0], ops.where(t > 0, x_prev, ops.zeros_like(x_prev))[None])
-        params, _, hidden = MADEBlocks(self, 1).block(t, weights, x, hidden, lambda j, params: x_prev)
-        return params[0], (weights, x, hidden)
+        seen = []
 
-    def generate(self, emit, inputs, condition=None, *, return_params=False):
+        def emit(j, params):
+            seen.append(params)
+            return x_prev, []
+
+        _, hidden = MADEBlocks(self, 1).block(t, weights, x, hidden, emit)
+        return seen[0], (weights, x, hidden)
+
+    def generate(self, emit, inputs, condition=None, *, output_shapes=()):
         inputs = keras.tree.map_structure(self._in_order, inputs)
         blocks, order = self.blocks(2 if is_exporting() else 1), ops.convert_to_tensor(self.order.astype("int32"))
-        x, params = blocks.generate(emit, inputs, order, blocks.weights(condition), return_params=return_params)
-        return (self._in_event(x), self._in_event(params)) if return_params else self._in_event(x)
+        x, outputs = blocks.generate(emit, inputs, order, blocks.weights(condition), output_shapes=output_shapes)
+        return self._in_event(x), [self._in_event(u) for u in outputs]
 
     def blocks(self, num_loops):
         """The layout that it generates in."""

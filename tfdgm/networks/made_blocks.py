@@ -3,6 +3,7 @@ import numpy as np
 from keras import ops
 
 from tfdgm.layers import is_exporting, take_row, take_rows, take_slice, update_slice
+from tfdgm.networks.autoregressive_network import keep
 
 
 class MADEBlocks:
@@ -42,9 +43,9 @@ class MADEBlocks:
         u = ops.concatenate([u, u[: self.num_positions - self.network.event_size]], axis=0)
         return ops.reshape(u, (self.num_blocks, self.block_size, *ops.shape(u)[1:]))
 
-    def generate(self, emit, inputs, order, weights, *, return_params=False):
-        """As the network's `generate`, of inputs [D, n, ...] in the order of generation: (x [D, n], params [D, n, params_size])
-        in that order; params of no position unless asked for.
+    def generate(self, emit, inputs, order, weights, *, output_shapes=()):
+        """As the network's `generate`, of inputs [D, n, ...] in the order of generation: (x [D, n], outputs [D, n, *shape]) in
+        that order.
 
         order: int32 [D], the position that `emit` is told for each. weights: as of `weights`, of a network of this layout.
         """
@@ -53,26 +54,25 @@ class MADEBlocks:
         n, size = ops.shape(keras.tree.flatten(inputs)[0])[2], self.block_size
         x, hidden = self.empty(n)
 
-        def body(b, x, hidden, all_params):
+        def body(b, x, hidden, outputs):
             inputs_b = keras.tree.map_structure(lambda u: take_row(u, b), inputs)
 
             def emit_j(j, params):
                 inputs_j = keras.tree.map_structure(lambda u: u[j], inputs_b)
-                return ops.cast(emit(take_row(order, b * size + j), params, inputs_j), self.network.compute_dtype)
+                x_j, outputs_j = emit(take_row(order, b * size + j), params, inputs_j)
+                return ops.cast(x_j, self.network.compute_dtype), outputs_j
 
-            params, x_b, hidden = self.block(b, used, x, hidden, emit_j)
-            x = update_slice(x, [b * size, 0], x_b)
-            if return_params:
-                all_params = update_slice(all_params, [b * size, 0, 0], ops.stack(params))
-            return b + 1, x, hidden, all_params
+            (x_b, *outputs_b), hidden = self.block(b, used, x, hidden, emit_j)
+            x, *outputs = keep([x, *outputs], b * size, [x_b, *outputs_b])
+            return b + 1, x, hidden, outputs
 
-        kept = (self.num_positions if return_params else 0, n, self.network.params_size)
-        b, params = ops.convert_to_tensor(0), ops.zeros(kept, self.network.compute_dtype)
+        b = ops.convert_to_tensor(0)
+        outputs = [ops.zeros((self.num_positions, n, *shape), self.network.compute_dtype) for shape in output_shapes]
         for end in self.ends:
             used, (x, *hidden) = self.up_to(end, weights, [x, *hidden])
-            loop = (b, x, hidden, params)
-            b, x, hidden, params = ops.while_loop(lambda b, *_: b < end, body, loop, maximum_iterations=end)  # noqa: B023
-        return x[: self.network.event_size], params[: self.network.event_size]
+            loop = (b, x, hidden, outputs)
+            b, x, hidden, outputs = ops.while_loop(lambda b, *_: b < end, body, loop, maximum_iterations=end)  # noqa: B023
+        return x[: self.network.event_size], [u[: self.network.event_size] for u in outputs]
 
     def weights(self, condition):
         """The kernel and bias of every layer in blocks, for `block`."""
@@ -111,9 +111,9 @@ class MADEBlocks:
         return weights, [ops.pad(s, [[0, size - s.shape[0]], [0, 0]]) for s, size in zip(states, sizes, strict=True)]
 
     def block(self, b, weights, x, hidden, emit):
-        """Block b: `emit(j, params [n, params_size]) -> x [n]` for each position j of it.
+        """Block b: `emit(j, params [n, params_size]) -> (x [n], outputs)` for each position j of it.
 
-        Returns (params of each position, x of the block [block_size, n], the new activations of all blocks).
+        Returns ([x of the block [block_size, n], its outputs [block_size, n, *shape]], the new activations of all blocks).
         """
         states = [x, *hidden]
         sizes = [group.shape[1] for group in self.groups]
@@ -125,8 +125,7 @@ class MADEBlocks:
             width = self.block_size * size
             rows = ops.split(take_slice(kernel_b, [0, b * width], [None, width]), self.block_size)
             near.append([ops.split(row, self.block_size, axis=1) for row in rows])
-        new = [[] for _ in states]
-        params = []
+        new, emitted = [[] for _ in states], []
         for j in range(self.block_size):
             for i in range(len(states)):
                 y = far[i][j]
@@ -138,17 +137,19 @@ class MADEBlocks:
                 if i == len(hidden):
                     if self.network.direct is not None:
                         y = self._add_outer(y + far[-1][j], near[-1][j], new[0])
-                    params.append(self._transpose(y))
+                    params = self._transpose(y)
                     continue
                 y = self.network.activation(y)
                 new[i + 1].append(new[i][j] + y if self.network.residual and i else y)
-            new[0].append(emit(j, params[-1])[None])
+            x_j, outputs = emit(j, params)
+            new[0].append(x_j[None])
+            emitted.append(outputs)
         hidden = list(hidden)
         for i, (size, values) in enumerate(zip(sizes[1:-1], new[1:], strict=True)):
             # The last first: it needs all of the block's products, so XLA need not keep a copy of what they read.
             for j, value in reversed(list(enumerate(values))):
                 hidden[i] = update_slice(hidden[i], [(b * self.block_size + j) * size, 0], value)
-        return params, ops.concatenate(new[0], axis=0), hidden
+        return [ops.concatenate(new[0], axis=0), *map(ops.stack, zip(*emitted, strict=True))], hidden
 
     @staticmethod
     def _transpose(y):

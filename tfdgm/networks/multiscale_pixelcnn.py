@@ -114,7 +114,7 @@ class MultiscalePixelCNN(AutoregressiveNetwork):
             params = _merge([params, *of_groups])
         return ops.reshape(params, (-1, *self.event_shape, self.params_size))
 
-    def generate(self, emit, inputs, condition=None, *, return_params=False):
+    def generate(self, emit, inputs, condition=None, *, output_shapes=()):
         inputs = keras.tree.map_structure(self._as_image, inputs)
         order = ops.convert_to_tensor(self.order.astype("int32"))
 
@@ -124,31 +124,34 @@ class MultiscalePixelCNN(AutoregressiveNetwork):
         def emit_base(t, params, at):
             return emit(order[t], params, at)
 
-        x, params = self.base.generate(emit_base, corner_of_inputs(0, self._strides[0]), condition, return_params=True)
+        given = corner_of_inputs(0, self._strides[0])
+        x, outputs = self.base.generate(emit_base, given, condition, output_shapes=output_shapes)
+        image = [x, *outputs]
         for stride, networks in self._scales():
-            x, params = [x], [params]
+            corners = [image]
             for i, network in enumerate(networks, start=1):
-                features = network.features(x, condition)
+                features = network.features([x for x, *_ in corners], condition)
                 positions = _corner(self._positions, i, stride)
-                drawn = self._draw_group(emit, network, features, positions, corner_of_inputs(i, stride))
-                x, params = [*x, drawn[0]], [*params, drawn[1]]
-            x, params = _merge(x), _merge(params)
-        x = ops.reshape(x, (-1, *self.event_shape))
-        return (x, ops.reshape(params, (-1, *self.event_shape, self.params_size))) if return_params else x
+                corners.append(self._draw_group(emit, network, features, positions, corner_of_inputs(i, stride)))
+            image = [_merge(parts) for parts in zip(*corners, strict=True)]
+        x, *outputs = [ops.reshape(u, (-1, *self.event_shape, *u.shape[4:])) for u in image]
+        return x, outputs
 
     def _draw_group(self, emit, network, features, positions, inputs):
-        """(x [n, h, w, channels], params [n, h, w, channels, params_size]) of a group, colour after colour."""
+        """[x [n, h, w, channels], outputs [n, h, w, channels, *shape]] of a group, colour after colour."""
         shape = ops.shape(features)[:3]
         x = ops.zeros((*shape, self.num_channels), self.compute_dtype)
-        params = []
+        outputs = []
         for channel in range(self.num_channels):
-            params.append(network.head(features, x)[..., channel, :])
+            params = network.head(features, x)[..., channel, :]
             # The pixels are rows of one large batch.
             position = ops.reshape(ops.broadcast_to(positions[..., channel], shape), (-1,))
             at = keras.tree.map_structure(lambda u, c=channel: _as_rows(u[:, :, :, c]), inputs)
-            drawn = ops.cast(emit(position, _as_rows(params[-1]), at), self.compute_dtype)
+            drawn, outputs_c = emit(position, _as_rows(params), at)
+            drawn = ops.cast(drawn, self.compute_dtype)
             x = x + ops.reshape(drawn, (*shape, 1)) * ops.one_hot(channel, self.num_channels, dtype=self.compute_dtype)
-        return x, ops.stack(params, axis=-2)
+            outputs.append([ops.reshape(u, (*shape, *u.shape[1:])) for u in outputs_c])
+        return [x, *(ops.stack(u, axis=3) for u in zip(*outputs, strict=True))]
 
     def initial_state(self, batch_size, condition=None):
         x = ops.zeros((self.event_size, batch_size), self.compute_dtype)

@@ -82,7 +82,8 @@ def generation_equals_call(name, network, condition=None, *, by_steps, tolerance
 
     def run():
         generate = network.generate_by_steps if by_steps else network.generate
-        back, params = generate(lambda position, params, x_t: x_t, x, given.get("condition"), return_params=True)
+        shapes = [(network.params_size,)]
+        back, [params] = generate(lambda position, params, x_t: (x_t, [params]), x, given.get("condition"), output_shapes=shapes)
         return back, params, network(x, **given)
 
     if network.event_size > _COMPILED_FROM:
