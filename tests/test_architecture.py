@@ -25,6 +25,7 @@ LEVELS = {
     "serving": 3,
     "bijectors": 4,
     "networks": 4,
+    "elementwise": 5,
     "families": 5,
     "layers": 6,
     "data": 6,
@@ -32,7 +33,7 @@ LEVELS = {
     "frozen_random": 7,
     "_keras_compat": 7,
 }
-NEUTRAL = ("layers", "networks", "families")
+NEUTRAL = ("layers", "networks", "families", "elementwise")
 
 
 def name(path):
@@ -107,7 +108,7 @@ def test_importing_tfdgm_alone_imports_nothing_heavy():
 
 def test_neutral_packages_do_not_import_tfp():
     code = (
-        "import sys, tfdgm.layers, tfdgm.networks, tfdgm.families;"
+        "import sys, tfdgm.layers, tfdgm.networks, tfdgm.families, tfdgm.elementwise;"
         "print([m for m in sys.modules if m.split('.')[0] in ('tensorflow_probability', 'tf_keras')])"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)

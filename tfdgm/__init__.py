@@ -8,7 +8,8 @@ import importlib
 __version__ = "0.1.0"
 
 _SUBPACKAGES = (
-    "bijectors", "data", "distributions", "families", "layers", "models", "networks", "serving", "tasks", "training", "zoo",
+    "bijectors", "data", "distributions", "elementwise", "families", "layers", "models", "networks", "serving", "tasks",
+    "training", "zoo",
 )  # fmt: skip
 _NAMES = {"DensityModel": "models", "load": "zoo", "verify": "tasks"}
 

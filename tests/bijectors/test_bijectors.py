@@ -13,16 +13,18 @@ from tensorflow_probability import distributions as tfd
 import tfdgm
 from tfdgm.bijectors import (
     ActNorm,
-    AffineCoupling,
     Chain,
+    Coupling,
     Invert,
     MaskedAutoregressive,
     MaskedAutoregressiveLayers,
+    Parametric,
     Permute,
     ScaledSigmoid,
     forward_and_log_det,
     inverse_and_log_det,
 )
+from tfdgm.elementwise import Affine
 from tfdgm.layers import bounded_log_scale, exporting
 from tfdgm.networks import MADE, DenseNetwork
 from tfdgm.tasks import bijector_checks, density_checks
@@ -125,7 +127,7 @@ class TestMaskedAutoregressive(BijectorContract):
         np.testing.assert_allclose(log_det, stock.forward_log_det_jacobian(tf.identity(z), event_ndims=1), rtol=1e-11)
 
     def test_params_size_is_checked(self):
-        with pytest.raises(ValueError, match=r"params_size=2.*Received: 3"):
+        with pytest.raises(ValueError, match=r"the 2 parameters of Affine.*Received: network.params_size=3"):
             MaskedAutoregressive(MADE((2,), params_size=3, hidden_units=(4,)))
 
 
@@ -256,17 +258,21 @@ class TestMaskedAutoregressiveLayersInverse(BijectorContract):
         return layers_of(("left-to-right", "right-to-left"), self.size, dtype, inverse=True)
 
 
-class TestAffineCoupling(BijectorContract):
+class TestCoupling(BijectorContract):
     size = 5
 
     def make(self, dtype):
-        return randomize(AffineCoupling(DenseNetwork(2, 6, hidden_units=(16,), activation="tanh", dtype=dtype), 2))
+        return randomize(
+            Coupling(DenseNetwork(2, 6, hidden_units=(16,), activation="tanh", dtype=dtype), Affine(), np.arange(5) < 2)
+        )
 
     def test_formula_by_hand(self):
         network = DenseNetwork(1, 2, hidden_units=(1,), dtype="float64")
         for weight, value in zip(network.weights, ([[2.0]], [0.5], [[3.0, -1.0]], [0.1, 0.2]), strict=True):
             weight.assign(value)
-        x, log_det = AffineCoupling(network, 1).forward_and_log_det(tf.constant([[1.0, 4.0]], tf.float64))
+        x, log_det = Coupling(network, Affine(), np.array([True, False])).forward_and_log_det(
+            tf.constant([[1.0, 4.0]], tf.float64)
+        )
         h = 2.5
         r = -h + 0.2
         a = r / (1 + abs(r) / 7)
@@ -274,13 +280,67 @@ class TestAffineCoupling(BijectorContract):
         np.testing.assert_allclose(log_det[0], a, rtol=1e-13)
 
 
-class TestAffineCouplingWithCondition(BijectorContract):
+class TestCouplingWithCondition(BijectorContract):
     size = 4
     condition_shape = (3,)
 
     def make(self, dtype):
         network = DenseNetwork(2, 4, hidden_units=(16, 16), residual=True, activation="tanh", condition_shape=(3,), dtype=dtype)
-        return randomize(AffineCoupling(network, 2, condition_shape=(3,)))
+        return randomize(Coupling(network, Affine(), np.array([False, True, False, True]), condition_shape=(3,)))
+
+
+class TestCouplingOfImages(BijectorContract):
+    """A checkerboard over [2, 2, 1]: the network sees the image with zeros where it is False."""
+
+    def make(self, dtype):
+        mask = np.array([[True, False], [False, True]])[..., None]
+        coupling = Coupling(PerPixel(dtype=dtype), Affine(), mask)
+        randomize(coupling)
+        return Chain([AsVector(coupling, (2, 2, 1))], dtype=coupling.dtype)
+
+
+class PerPixel(keras.layers.Layer):
+    """[n, h, w, c] -> [n, h, w, c, 2], by one dense layer over all of the image."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.dense = keras.layers.Dense(8, activation="tanh", dtype=self.dtype_policy)
+        self.dense.build((None, 4))
+        self.built = True
+
+    def call(self, x):
+        return keras.ops.reshape(self.dense(keras.ops.reshape(x, (-1, 4))), (-1, *x.shape[1:], 2))
+
+
+class AsVector(tfdgm.bijectors.Bijector):
+    """A bijector over images as one over vectors."""
+
+    def __init__(self, bijector, shape):
+        super().__init__(dtype=bijector.dtype, name="as_vector")
+        self.bijector, self.shape = bijector, shape
+
+    def forward_and_log_det(self, z, condition=None):
+        return self._apply(self.bijector.forward_and_log_det, z)
+
+    def inverse_and_log_det(self, x, condition=None):
+        return self._apply(self.bijector.inverse_and_log_det, x)
+
+    def _apply(self, function, value):
+        batch = tf.shape(value)[:-1]
+        moved, log_det = function(tf.reshape(value, tf.concat([batch, self.shape], axis=0)))
+        return tf.reshape(moved, tf.shape(value)), log_det
+
+
+class TestParametric(BijectorContract):
+    def make(self, dtype):
+        return randomize(Parametric(Affine(), (self.size,), dtype=dtype))
+
+
+class TestParametricWithCondition(BijectorContract):
+    condition_shape = (3,)
+
+    def make(self, dtype):
+        return randomize(Parametric(Affine(), (self.size,), condition_shape=(3,), dtype=dtype))
 
 
 class TestPermute(BijectorContract):
@@ -366,7 +426,7 @@ class TestChain(BijectorContract):
             ActNorm(4, dtype=dtype),
             MaskedAutoregressive(MADE((4,), input_order="right-to-left", **made)),
             Permute([1, 3, 0, 2]),
-            AffineCoupling(DenseNetwork(2, 4, hidden_units=(8,), **policy), 2),
+            Coupling(DenseNetwork(2, 4, hidden_units=(8,), **policy), Affine(), np.arange(4) < 2),
             tfb.Shift(tf.constant([1.0, 2.0, 3.0, 4.0], dtype)),  # A stock one among ours.
         ]
         return randomize(Chain(bijectors, dtype=tf.as_dtype(dtype)), scale=0.7)
@@ -379,7 +439,7 @@ class TestChain(BijectorContract):
                 calls.append(1)
                 return tf.concat([x, x], axis=-1)
 
-        chain = Chain([AffineCoupling(Counting(), 2), Permute([3, 2, 1, 0])])
+        chain = Chain([Coupling(Counting(), Affine(), np.arange(4) < 2), Permute([3, 2, 1, 0])])
         chain.inverse_and_log_det(tf.zeros((2, 4)))
         chain.forward_and_log_det(tf.zeros((2, 4)))
         assert len(calls) == 2
@@ -485,9 +545,9 @@ class TestAdapt:
         np.testing.assert_allclose(z.std(axis=0), 1, rtol=1e-9)
 
 
-def coupling(condition_shape=None, name="affine_coupling"):
+def coupling(condition_shape=None, name="coupling"):
     network = DenseNetwork(1, 2, hidden_units=(4,), condition_shape=condition_shape)
-    return randomize(AffineCoupling(network, 1, condition_shape=condition_shape, name=name), scale=2.0)
+    return randomize(Coupling(network, Affine(), np.array([True, False]), condition_shape=condition_shape, name=name), scale=2.0)
 
 
 def made_layers(cls, **changes):
@@ -500,7 +560,7 @@ class TestConditions:
         "ActNorm": lambda: ActNorm(2),
         "Permute": lambda: Permute([1, 0]),
         "ScaledSigmoid": lambda: ScaledSigmoid(3),
-        "AffineCoupling": coupling,
+        "Coupling": coupling,
         "MaskedAutoregressive": lambda: made_layers(MaskedAutoregressive),
         "MaskedAutoregressiveLayers": lambda: made_layers(MaskedAutoregressiveLayers),
         "Chain": lambda: Chain([ActNorm(2), coupling(), tfb.Exp()]),

@@ -15,11 +15,12 @@ class MaskedAutoregressiveLayers(Bijector):
     one loop over the layers, traced and compiled for one of them, however many there are.
 
     Args:
-      networks: list of MADEs with params_size=2, the data side first, which differ in weights and input order alone.
+      networks: list of MADEs with the map's params_size, the data side first, which differ in weights and input order alone.
+      elementwise: the map of each position, an `Elementwise`; by default `Affine()`.
       inverse: whether each layer stands inverted, so that sampling is one call of each network.
     """
 
-    def __init__(self, networks, *, inverse=False, name="masked_autoregressive_layers"):
+    def __init__(self, networks, elementwise=None, *, inverse=False, name="masked_autoregressive_layers"):
         if not networks or not all(hasattr(network, "blocks") for network in networks):
             raise ValueError(f"`networks` must be one or more MADEs. Received: {[type(n).__name__ for n in networks]}")
         layouts = [_layout(network) for network in networks]
@@ -28,7 +29,7 @@ class MaskedAutoregressiveLayers(Bijector):
             raise ValueError(
                 f"`networks` must differ in weights and input order alone. Received: MADEs of several {', '.join(different)}"
             )
-        self.layers, self.is_inverse = [MaskedAutoregressive(network) for network in networks], inverse
+        self.layers, self.is_inverse = [MaskedAutoregressive(network, elementwise) for network in networks], inverse
         first = self.layers[0]
         super().__init__(
             event_ndims=first.forward_min_event_ndims, dtype=first.dtype, condition_shape=first.condition_shape, name=name
@@ -66,8 +67,8 @@ class MaskedAutoregressiveLayers(Bijector):
 
         def body(k, u, log_det):
             order, weights_k = take_row(orders, k), tf.nest.map_structure(lambda w: take_row(w, k), weights)
-            u, [a] = blocks[0].generate(MaskedAutoregressive.emit, tf.gather(u, order), order, weights_k, output_shapes=[()])
-            log_det += tf.reduce_sum(a, axis=0)
+            u, [log_dets] = blocks[0].generate(layers[0].emit, tf.gather(u, order), order, weights_k, output_shapes=[()])
+            log_det += tf.reduce_sum(log_dets, axis=0)
             return k + 1, tf.gather(u, take_row(places, k)), log_det
 
         u = tf.transpose(tf.reshape(flat, (-1, networks[0].event_size)))  # [D, n], as networks generate.

@@ -12,6 +12,7 @@ from tfdgm.layers.masked_conv2d import MaskedConv2D
 from tfdgm.layers.masked_dense import MaskedDense
 from tfdgm.layers.moments import moments, scale_or_one
 from tfdgm.layers.noise_rows import first_noise_row, noise_from_row
+from tfdgm.layers.reorder import reorder
 from tfdgm.layers.row_lstm import RowLSTM
 from tfdgm.layers.scan import scan
 from tfdgm.layers.shifted_conv2d_transpose import ShiftedConv2DTranspose
@@ -39,6 +40,7 @@ __all__ = [
     "moments",
     "noise_from_row",
     "normal_quantile",
+    "reorder",
     "scale_or_one",
     "scan",
     "take_row",

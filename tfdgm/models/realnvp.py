@@ -1,7 +1,10 @@
 import math
 
+import numpy as np
+
 from tfdgm.arguments import check_whole
-from tfdgm.bijectors import ActNorm, AffineCoupling, Permute
+from tfdgm.bijectors import ActNorm, Coupling, Permute
+from tfdgm.elementwise import Affine
 from tfdgm.frozen_random import FrozenRandom
 from tfdgm.models.density_model import DensityModel
 from tfdgm.models.flows import flow_over
@@ -60,7 +63,8 @@ class RealNVP(DensityModel):
                 seed=i,
                 dtype=self.dtype_policy,
             )
-            bijectors += [AffineCoupling(network, passed, condition_shape=condition_shape), Permute(random.permutation(size))]
+            coupling = Coupling(network, Affine(), np.arange(size) < passed, condition_shape=condition_shape)
+            bijectors += [coupling, Permute(random.permutation(size))]
             if act_norm:
                 bijectors.append(ActNorm(size, dtype=self.dtype_policy))
         self._set_distribution(flow_over(bijectors, event_shape, levels, standardize, condition_shape, self.dtype_policy), seed)

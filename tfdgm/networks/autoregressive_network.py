@@ -5,7 +5,7 @@ import numpy as np
 from keras import ops
 
 from tfdgm.arguments import check_types
-from tfdgm.layers import take_row, update_slice
+from tfdgm.layers import reorder, take_row, update_slice
 
 
 class AutoregressiveNetwork(keras.layers.Layer):
@@ -121,11 +121,3 @@ class AutoregressiveNetwork(keras.layers.Layer):
 def keep(kept, start, rows):
     """`kept`, tensors [D, n, *shape], each with its rows [k, n, *shape] written from position `start` on."""
     return [update_slice(u, [start] + [0] * (len(u.shape) - 1), new) for u, new in zip(kept, rows, strict=True)]
-
-
-def reorder(u, order, axis):
-    """What comes first, second, ... of u along an axis, by a permutation; XLA is slow to gather, so a reversal is a flip."""
-    steps = np.diff(order)
-    if (steps == 1).all():
-        return u
-    return ops.flip(u, axis=axis) if (steps == -1).all() else ops.take(u, order, axis=axis)

@@ -6,8 +6,8 @@ from keras import ops
 
 from tfdgm.arguments import checked_sizes
 from tfdgm.frozen_random import FrozenRandom
-from tfdgm.layers import Dropout, MaskedDense, is_exporting, update_slice
-from tfdgm.networks.autoregressive_network import AutoregressiveNetwork, reorder
+from tfdgm.layers import Dropout, MaskedDense, is_exporting, reorder, update_slice
+from tfdgm.networks.autoregressive_network import AutoregressiveNetwork
 from tfdgm.networks.made_blocks import MADEBlocks
 
 
