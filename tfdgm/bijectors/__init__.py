@@ -1,7 +1,7 @@
 """`tfb.Bijector` subclasses whose value and log-determinant come from one run, without a cache."""
 
 from tfdgm.bijectors.act_norm import ActNorm
-from tfdgm.bijectors.bijector import Bijector, forward_and_log_det, inverse_and_log_det
+from tfdgm.bijectors.bijector import Bijector, forward_and_log_det, inverse_and_log_det, latent_shape_of
 from tfdgm.bijectors.chain import Chain
 from tfdgm.bijectors.coupling import Coupling
 from tfdgm.bijectors.invert import Invert
@@ -11,6 +11,7 @@ from tfdgm.bijectors.parametric import Parametric
 from tfdgm.bijectors.permute import Permute
 from tfdgm.bijectors.scaled_sigmoid import ScaledSigmoid
 from tfdgm.bijectors.shift_and_log_scale import ShiftAndLogScale
+from tfdgm.bijectors.squeeze import Squeeze
 
 __all__ = [
     "ActNorm",
@@ -24,6 +25,8 @@ __all__ = [
     "Permute",
     "ScaledSigmoid",
     "ShiftAndLogScale",
+    "Squeeze",
     "forward_and_log_det",
     "inverse_and_log_det",
+    "latent_shape_of",
 ]

@@ -21,7 +21,7 @@ class ActNorm(Bijector):
 
     def __init__(self, event_size, *, trainable=True, dtype=None, name="act_norm"):
         self.shift_and_log_scale = _ShiftAndLogScale(event_size, trainable=trainable, dtype=dtype, name=name)
-        super().__init__(dtype=tf.as_dtype(self.shift_and_log_scale.variable_dtype), name=name)
+        super().__init__(event_shape=(event_size,), dtype=tf.as_dtype(self.shift_and_log_scale.variable_dtype), name=name)
 
     def forward_and_log_det(self, z, condition=None):
         self._check_takes(condition)

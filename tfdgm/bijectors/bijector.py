@@ -11,17 +11,47 @@ class Bijector(tfb.Bijector):
 
     A `condition` that the map does not take is a ValueError, in these methods and in the pair.
 
-    Shapes: z, x [..., *event]; log-det [...], the sum over the last `event_ndims` axes, in nats.
+    Shapes: x [..., *event], z [..., *latent]; log-det [...], the sum over the event axes, in nats. A map that changes the shape
+    gives `latent_ndims` and overrides `latent_shape` and `data_shape`.
 
     Args:
-      event_ndims: number of event axes.
+      event_ndims: number of x's event axes.
+      event_shape: their shape, where the map takes one alone; instead of event_ndims.
+      latent_ndims: number of z's event axes; by default as many.
       dtype: of z and x.
       condition_shape: shape of one `condition`, or None where the map depends on none.
     """
 
-    def __init__(self, *, event_ndims=1, dtype=None, condition_shape=None, name=None):
-        super().__init__(forward_min_event_ndims=event_ndims, dtype=dtype, name=name, parameters={})
+    def __init__(self, *, event_ndims=1, event_shape=None, latent_ndims=None, dtype=None, condition_shape=None, name=None):
+        self.event_shape = None if event_shape is None else tuple(event_shape)
+        event_ndims = event_ndims if event_shape is None else len(self.event_shape)
+        super().__init__(
+            forward_min_event_ndims=event_ndims if latent_ndims is None else latent_ndims,
+            inverse_min_event_ndims=event_ndims,
+            dtype=dtype,
+            name=name,
+            parameters={},
+        )
         self.condition_shape = None if condition_shape is None else tuple(condition_shape)
+
+    def latent_shape(self, event_shape):
+        """The shape of z where x has `event_shape`, which may have more axes than the map needs.
+
+        Raises:
+          ValueError: for a shape that the map does not take.
+        """
+        return self._checked_shape(event_shape)
+
+    def data_shape(self, latent_shape):
+        """The shape of x where z has `latent_shape`: the inverse of `latent_shape`."""
+        return self._checked_shape(latent_shape)
+
+    def _checked_shape(self, shape):
+        shape, wanted = tuple(shape), self.event_shape
+        if len(shape) < self.inverse_min_event_ndims or (wanted is not None and shape[len(shape) - len(wanted) :] != wanted):
+            expected = f"of shape {wanted}" if wanted is not None else f"of {self.inverse_min_event_ndims} axes or more"
+            raise ValueError(f"{self.name} takes events {expected}. Received: {shape}")
+        return shape
 
     def forward_and_log_det(self, z, condition=None):
         """z -> (x, log |det dx/dz|)."""
@@ -50,12 +80,22 @@ class Bijector(tfb.Bijector):
     def forward_log_det_jacobian(self, x, event_ndims=None, name="forward_log_det_jacobian", condition=None):
         self._check_takes(condition)
         with tf.name_scope(name):
-            return self._sum_over(self.forward_and_log_det(self._tensor(x), condition)[1], event_ndims)
+            return _sum_over(self.forward_and_log_det(self._tensor(x), condition)[1], event_ndims, self.forward_min_event_ndims)
 
     def inverse_log_det_jacobian(self, y, event_ndims=None, name="inverse_log_det_jacobian", condition=None):
         self._check_takes(condition)
         with tf.name_scope(name):
-            return self._sum_over(self.inverse_and_log_det(self._tensor(y), condition)[1], event_ndims)
+            return _sum_over(self.inverse_and_log_det(self._tensor(y), condition)[1], event_ndims, self.inverse_min_event_ndims)
+
+    def _forward_event_shape(self, input_shape):
+        return self._static(self.data_shape, input_shape)
+
+    def _inverse_event_shape(self, output_shape):
+        return self._static(self.latent_shape, output_shape)
+
+    @staticmethod
+    def _static(function, shape):
+        return tf.TensorShape(function(shape.as_list()) if shape.is_fully_defined() else None)
 
     def _tensor(self, x):
         return tf.convert_to_tensor(x, dtype_hint=self.dtype)
@@ -78,13 +118,13 @@ class Bijector(tfb.Bijector):
         condition = tf.broadcast_to(tf.cast(condition, self.dtype), tf.concat([batch, self.condition_shape], axis=0))
         return tf.reshape(condition, (-1, *self.condition_shape))
 
-    def _sum_over(self, log_det, event_ndims):
-        extra = 0 if event_ndims is None else int(event_ndims) - self.forward_min_event_ndims
-        if extra < 0:
-            raise ValueError(
-                f"`event_ndims` must be at least {self.forward_min_event_ndims} for {self.name}. Received: {event_ndims}"
-            )
-        return tf.reduce_sum(log_det, axis=list(range(-extra, 0))) if extra else log_det
+
+def _sum_over(log_det, event_ndims, least):
+    """A log-det summed over the axes that `event_ndims` counts beyond `least`."""
+    extra = 0 if event_ndims is None else int(event_ndims) - least
+    if extra < 0:
+        raise ValueError(f"`event_ndims` must be at least {least}. Received: {event_ndims}")
+    return tf.reduce_sum(log_det, axis=list(range(-extra, 0))) if extra else log_det
 
 
 def forward_and_log_det(bijector, z, condition=None, event_ndims=None):
@@ -94,11 +134,11 @@ def forward_and_log_det(bijector, z, condition=None, event_ndims=None):
       bijector: ours or a stock TFP one.
       z: [..., *event].
       condition: given to a bijector that takes one, and left out for others.
-      event_ndims: how many axes the log-det is summed over; by default those of the bijector, and at least 1 of a stock one.
+      event_ndims: how many axes of z the log-det is summed over; by default those of the bijector, and at least 1 of a stock one.
     """
     if isinstance(bijector, Bijector):
         x, log_det = bijector.forward_and_log_det(z, taken_by(bijector, condition))
-        return x, bijector._sum_over(log_det, event_ndims)
+        return x, _sum_over(log_det, event_ndims, bijector.forward_min_event_ndims)
     event_ndims = max(1, bijector.forward_min_event_ndims) if event_ndims is None else event_ndims
     return bijector.forward(z), bijector.forward_log_det_jacobian(z, event_ndims)
 
@@ -107,9 +147,23 @@ def inverse_and_log_det(bijector, x, condition=None, event_ndims=None):
     """`inverse_and_log_det` of any bijector, as `forward_and_log_det` above."""
     if isinstance(bijector, Bijector):
         z, log_det = bijector.inverse_and_log_det(x, taken_by(bijector, condition))
-        return z, bijector._sum_over(log_det, event_ndims)
+        return z, _sum_over(log_det, event_ndims, bijector.inverse_min_event_ndims)
     event_ndims = max(1, bijector.inverse_min_event_ndims) if event_ndims is None else event_ndims
     return bijector.inverse(x), bijector.inverse_log_det_jacobian(x, event_ndims)
+
+
+def latent_shape_of(bijector, event_shape):
+    """`latent_shape` of any bijector, ours or a stock one."""
+    if isinstance(bijector, Bijector):
+        return bijector.latent_shape(event_shape)
+    return tuple(bijector.inverse_event_shape(tf.TensorShape(event_shape)).as_list())
+
+
+def data_shape_of(bijector, latent_shape):
+    """`data_shape` of any bijector, ours or a stock one."""
+    if isinstance(bijector, Bijector):
+        return bijector.data_shape(latent_shape)
+    return tuple(bijector.forward_event_shape(tf.TensorShape(latent_shape)).as_list())
 
 
 def taken_by(bijector, condition):

@@ -1,6 +1,7 @@
+import numpy as np
 import tensorflow as tf
 
-from tfdgm.bijectors.bijector import Bijector, forward_and_log_det, inverse_and_log_det, taken_by
+from tfdgm.bijectors.bijector import Bijector, data_shape_of, forward_and_log_det, inverse_and_log_det, latent_shape_of, taken_by
 
 
 class Chain(Bijector):
@@ -12,7 +13,8 @@ class Chain(Bijector):
     Args:
       bijectors: list of bijectors, ours or stock TFP ones. Those that take a `condition` all take one of the same shape, and are
         given it.
-      event_ndims: number of event axes; by default as many as the part that needs most, and at least 1.
+      event_ndims: number of x's event axes; by default as many as the part that needs most, and at least 1.
+      event_shape: x's event shape, which each part is asked whether it takes; instead of event_ndims. `Flow` asks, too.
       dtype: of z and x; by default that of the parts.
 
     Raises:
@@ -20,48 +22,73 @@ class Chain(Bijector):
         are.
     """
 
-    def __init__(self, bijectors, *, event_ndims=None, dtype=None, name="chain"):
+    def __init__(self, bijectors, *, event_ndims=None, event_shape=None, dtype=None, name="chain"):
         bijectors = list(bijectors)
-        needed = max([1, *(max(b.forward_min_event_ndims, b.inverse_min_event_ndims) for b in bijectors)])
+        more = np.cumsum([0, *(b.forward_min_event_ndims - b.inverse_min_event_ndims for b in bijectors)])
+        needed = max([1, *(b.inverse_min_event_ndims - m for b, m in zip(bijectors, more[:-1], strict=True))])
+        event_ndims = event_ndims if event_shape is None else len(event_shape)
         if event_ndims is not None and event_ndims < needed:
             raise ValueError(f"`event_ndims` must be at least {needed} for these bijectors. Received: event_ndims={event_ndims}")
         if dtype is None:
             dtype = _the_one("dtype", [(b.name, b.dtype.name) for b in bijectors if isinstance(b.dtype, tf.DType)])
         shapes = [(b.name, getattr(b, "condition_shape", None)) for b in bijectors]
+        #: Event axes on the data side of each part, and beyond the last.
+        self._ndims = [int((needed if event_ndims is None else event_ndims) + m) for m in more]
         super().__init__(
-            event_ndims=needed if event_ndims is None else event_ndims,
+            event_ndims=self._ndims[0],
+            latent_ndims=self._ndims[-1],
             dtype=None if dtype is None else tf.as_dtype(dtype),
             condition_shape=_the_one("condition_shape", [(name, tuple(shape)) for name, shape in shapes if shape is not None]),
             name=name,
         )
         self.bijectors = bijectors
+        if event_shape is not None:
+            self.latent_shape(event_shape)
+
+    def latent_shape(self, event_shape):
+        for bijector in self.bijectors:
+            event_shape = latent_shape_of(bijector, event_shape)
+        return tuple(event_shape)
+
+    def data_shape(self, latent_shape):
+        for bijector in reversed(self.bijectors):
+            latent_shape = data_shape_of(bijector, latent_shape)
+        return tuple(latent_shape)
 
     def forward_and_log_det(self, z, condition=None):
-        return self._through(forward_and_log_det, reversed(self.bijectors), z, condition)
+        return self._through(forward_and_log_det, self._from_latent(), z, condition)
 
     def inverse_and_log_det(self, x, condition=None):
-        return self._through(inverse_and_log_det, self.bijectors, x, condition)
+        return self._through(inverse_and_log_det, self._from_data(), x, condition)
 
-    def _through(self, apply, bijectors, value, condition):
+    def _from_data(self):
+        """(part, event axes on the side of the data), in the order from the data to z."""
+        return list(zip(self.bijectors, self._ndims[:-1], strict=True))
+
+    def _from_latent(self):
+        """(part, event axes on the side of z), in the order from z to the data."""
+        return list(zip(self.bijectors, self._ndims[1:], strict=True))[::-1]
+
+    def _through(self, apply, parts, value, condition):
         self._check_takes(condition)
-        total = tf.zeros([], value.dtype)
-        for bijector in bijectors:
-            value, log_det = apply(bijector, value, condition, self.forward_min_event_ndims)
+        first = parts[0][1] if parts else self._ndims[0]
+        total = tf.zeros(tf.shape(value)[: tf.rank(value) - first], value.dtype)
+        for bijector, ndims in parts:
+            value, log_det = apply(bijector, value, condition, ndims)
             total += log_det
-        shape = tf.shape(value)
-        return value, tf.broadcast_to(total, shape[: tf.size(shape) - self.forward_min_event_ndims])
+        return value, total
 
     def adapt(self, x, condition=None):
-        for bijector in self.bijectors:
+        for bijector, ndims in self._from_data():
             if isinstance(bijector, Bijector):
                 bijector.adapt(x, taken_by(bijector, condition))
-            x, _ = inverse_and_log_det(bijector, x, condition, self.forward_min_event_ndims)
+            x, _ = inverse_and_log_det(bijector, x, condition, ndims)
 
     def adapt_inverted(self, z, condition=None):
-        for bijector in reversed(self.bijectors):
+        for bijector, ndims in self._from_latent():
             if isinstance(bijector, Bijector):
                 bijector.adapt_inverted(z, taken_by(bijector, condition))
-            z, _ = forward_and_log_det(bijector, z, condition, self.forward_min_event_ndims)
+            z, _ = forward_and_log_det(bijector, z, condition, ndims)
 
 
 def _the_one(what, of_parts):

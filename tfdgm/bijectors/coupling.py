@@ -32,7 +32,7 @@ class Coupling(Bijector):
         if mask.dtype != bool or not mask.ndim or mask.all() or not mask.any():
             raise ValueError(f"`mask` must be an array of True and False, of both. Received: {mask.tolist()}")
         super().__init__(
-            event_ndims=mask.ndim, dtype=tf.as_dtype(network.compute_dtype), condition_shape=condition_shape, name=name
+            event_shape=mask.shape, dtype=tf.as_dtype(network.compute_dtype), condition_shape=condition_shape, name=name
         )
         self.network, self.elementwise, self.mask = network, elementwise, mask
         self._order, self._num_passed = np.argsort(~mask.ravel(), kind="stable"), int(mask.sum())

@@ -1,4 +1,4 @@
-from tfdgm.bijectors.bijector import Bijector, forward_and_log_det, inverse_and_log_det, taken_by
+from tfdgm.bijectors.bijector import Bijector, data_shape_of, forward_and_log_det, inverse_and_log_det, latent_shape_of, taken_by
 
 
 class Invert(Bijector):
@@ -10,12 +10,19 @@ class Invert(Bijector):
 
     def __init__(self, bijector, *, name=None):
         super().__init__(
-            event_ndims=bijector.inverse_min_event_ndims,
+            event_ndims=bijector.forward_min_event_ndims,
+            latent_ndims=bijector.inverse_min_event_ndims,
             dtype=bijector.dtype,
             condition_shape=getattr(bijector, "condition_shape", None),
             name=name or f"invert_{bijector.name}",
         )
         self.bijector = bijector
+
+    def latent_shape(self, event_shape):
+        return data_shape_of(self.bijector, event_shape)
+
+    def data_shape(self, latent_shape):
+        return latent_shape_of(self.bijector, latent_shape)
 
     def forward_and_log_det(self, z, condition=None):
         self._check_takes(condition)
@@ -23,7 +30,7 @@ class Invert(Bijector):
 
     def inverse_and_log_det(self, x, condition=None):
         self._check_takes(condition)
-        return forward_and_log_det(self.bijector, x, condition, self.forward_min_event_ndims)
+        return forward_and_log_det(self.bijector, x, condition, self.inverse_min_event_ndims)
 
     def adapt(self, x, condition=None):
         if isinstance(self.bijector, Bijector):

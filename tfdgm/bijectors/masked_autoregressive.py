@@ -28,7 +28,7 @@ class MaskedAutoregressive(Bijector):
                 f"Received: network.params_size={network.params_size}"
             )
         super().__init__(
-            event_ndims=len(network.event_shape),
+            event_shape=network.event_shape,
             dtype=tf.as_dtype(network.compute_dtype),
             condition_shape=network.condition_shape,
             name=name,

@@ -31,9 +31,7 @@ class MaskedAutoregressiveLayers(Bijector):
             )
         self.layers, self.is_inverse = [MaskedAutoregressive(network, elementwise) for network in networks], inverse
         first = self.layers[0]
-        super().__init__(
-            event_ndims=first.forward_min_event_ndims, dtype=first.dtype, condition_shape=first.condition_shape, name=name
-        )
+        super().__init__(event_shape=first.event_shape, dtype=first.dtype, condition_shape=first.condition_shape, name=name)
 
     def forward_and_log_det(self, z, condition=None):
         if not self.is_inverse:

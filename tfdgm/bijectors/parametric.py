@@ -24,10 +24,10 @@ class Parametric(Bijector):
     """
 
     def __init__(self, elementwise, event_shape, *, condition_shape=None, dtype=None, name="parametric"):
-        self.elementwise, self.event_shape = elementwise, tuple(event_shape)
-        self.params = _Linear(condition_shape, (*self.event_shape, elementwise.params_size), dtype=dtype, name=name)
+        self.elementwise = elementwise
+        self.params = _Linear(condition_shape, (*event_shape, elementwise.params_size), dtype=dtype, name=name)
         super().__init__(
-            event_ndims=len(self.event_shape),
+            event_shape=event_shape,
             dtype=tf.as_dtype(self.params.compute_dtype),
             condition_shape=condition_shape,
             name=name,

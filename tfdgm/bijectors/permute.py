@@ -12,8 +12,8 @@ class Permute(Bijector):
     """
 
     def __init__(self, permutation, *, dtype=None, name="permute"):
-        super().__init__(dtype=dtype, name=name)
         self.permutation = np.asarray(permutation)
+        super().__init__(event_shape=self.permutation.shape, dtype=dtype, name=name)
         if sorted(self.permutation.tolist()) != list(range(len(self.permutation))):
             raise ValueError(f"`permutation` must hold each of 0..D-1 once. Received: {permutation}")
 

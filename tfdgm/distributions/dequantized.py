@@ -53,8 +53,13 @@ class Dequantized(Distribution):
         """z and log |det dz/dx| of the density, at x + u."""
         return self.density.to_base(tf.cast(x, self.density.dtype) + self.scoring_noise(self.seeds_of(x)), condition)
 
+    @property
+    def latent_shape(self):
+        """Shape of z."""
+        return self.density.latent_shape
+
     def from_base(self, z, condition=None):
-        """z [n, *event_shape] -> the integers x."""
+        """z [n, *latent_shape] -> the integers x."""
         return self._floor(self.density.from_base(z, condition))
 
     def draw_noise(self, seeds):

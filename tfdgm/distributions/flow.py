@@ -1,7 +1,9 @@
+import math
+
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from tfdgm.bijectors import Bijector, forward_and_log_det, inverse_and_log_det
+from tfdgm.bijectors import Bijector, forward_and_log_det, inverse_and_log_det, latent_shape_of
 from tfdgm.distributions.distribution import Distribution
 from tfdgm.distributions.standard_normal import StandardNormal
 from tfdgm.distributions.wrapped import Wrapped
@@ -17,8 +19,8 @@ class Flow(Distribution):
 
     Args:
       bijector: f; ours or a stock TFP one. One over vectors sees the event flattened.
-      event_shape: shape of x.
-      base: a `tfd.Distribution` of z with this event shape; the standard normal by default.
+      event_shape: shape of x, which the bijector is asked whether it takes.
+      base: a `tfd.Distribution` of z, of the shape that the bijector makes of x's; the standard normal by default.
       condition_shape: shape of the condition; by default the one that the bijector or the base takes, if any.
       condition_scaling: a `layers.Standardize` of conditions; a new one by default.
     """
@@ -34,7 +36,15 @@ class Flow(Distribution):
         dtype=tf.float32,
         name="flow",
     ):
-        base = StandardNormal(event_shape, dtype=dtype) if base is None else base
+        # A stock bijector says 0 where it works elementwise: its log-det is then summed over the vector.
+        self.event_ndims = max(1, bijector.inverse_min_event_ndims)
+        self._inner_shape = (math.prod(event_shape),) if self.event_ndims == 1 else tuple(event_shape)
+        self._inner_latent_shape = latent_shape_of(bijector, self._inner_shape)
+        #: Shape of z.
+        self.latent_shape = tuple(event_shape) if self._inner_latent_shape == self._inner_shape else self._inner_latent_shape
+        base = StandardNormal(self.latent_shape, dtype=dtype) if base is None else base
+        if base.event_shape != self.latent_shape:
+            raise ValueError(f"`base` must have event_shape {self.latent_shape}. Received: {tuple(base.event_shape)}")
         self.bijector, self.base = bijector, base if isinstance(base, Distribution) else Wrapped(base)
         self.kind = self.base.kind
         of_bijector = getattr(bijector, "condition_shape", None)
@@ -55,9 +65,6 @@ class Flow(Distribution):
             condition_scaling=condition_scaling,
             name=name,
         )
-        # A stock bijector says 0 where it works elementwise: its log-det is then summed over the vector.
-        self.event_ndims = max(1, bijector.inverse_min_event_ndims)
-        self._inner_shape = (self.event_size,) if self.event_ndims == 1 else tuple(event_shape)
 
     def _log_prob_of_rows(self, x, condition, noise):
         z, log_det = self.to_base(x, condition)
@@ -67,16 +74,20 @@ class Flow(Distribution):
         return self.base.scoring_noise(seeds)
 
     def to_base(self, x, condition=None):
-        """x [n, *event_shape] -> (z [n, *event_shape], log |det dz/dx| [n])."""
+        """x [n, *event_shape] -> (z [n, *latent_shape], log |det dz/dx| [n])."""
         x = tf.reshape(x, (-1, *self._inner_shape))
         z, log_det = inverse_and_log_det(self.bijector, x, self.standardized(condition), self.event_ndims)
-        return tf.reshape(z, (-1, *self._static_event_shape)), log_det
+        return tf.reshape(z, (-1, *self.latent_shape)), log_det
 
     def from_base(self, z, condition=None):
-        """z [n, *event_shape] -> x [n, *event_shape]."""
-        z = tf.reshape(z, (-1, *self._inner_shape))
-        x, _ = forward_and_log_det(self.bijector, z, self.standardized(condition), self.event_ndims)
-        return tf.reshape(x, (-1, *self._static_event_shape))
+        """z [n, *latent_shape] -> x [n, *event_shape]."""
+        return self.from_base_and_log_det(z, condition)[0]
+
+    def from_base_and_log_det(self, z, condition=None):
+        """z [n, *latent_shape] -> (x [n, *event_shape], log |det dx/dz| [n])."""
+        z = tf.reshape(z, (-1, *self._inner_latent_shape))
+        x, log_det = forward_and_log_det(self.bijector, z, self.standardized(condition), len(self._inner_latent_shape))
+        return tf.reshape(x, (-1, *self._static_event_shape)), log_det
 
     def draw_noise(self, seeds):
         return self.base.draw_noise(seeds)

@@ -11,7 +11,7 @@ def signatures(model, sampler=None, stored=()):
     |---|---|---|
     | `log_prob` = `serving_default` | `x` [n, *event] | `log_prob` [n], nats |
     | `sample` | `seed` int32 [n, 2] | `x` [n, *event]; row i depends on seed i alone |
-    | `encode`, `decode` (flows) | `x` / `z` [n, *event] | `z`, `log_det` [n] / `x` |
+    | `encode`, `decode` (flows) | `x` / `z` [n, *latent]; mostly [n, *event] | `z`, `log_det` [n] / `x` |
     | `complete` (autoregressive) | `x`, `known` [n, *event], `seed` | `x`, kept where `known` is not 0 |
 
     Models with a condition take `condition` [n, *condition_shape] as well. A number that is not finite is an error
@@ -29,7 +29,6 @@ def signatures(model, sampler=None, stored=()):
     premask(model)
 
     event = tf.TensorSpec((None, *model.event_shape), distribution.dtype)
-    latent = tf.TensorSpec((None, *model.event_shape), model.compute_dtype)
     seed = tf.TensorSpec((None, 2), tf.int32)
 
     def log_prob(x, condition=None):
@@ -51,7 +50,7 @@ def signatures(model, sampler=None, stored=()):
     functions = {"log_prob": (log_prob, {"x": event}), "sample": (sample, {"seed": seed})}
     if hasattr(distribution, "to_base"):
         functions["encode"] = encode, {"x": event}
-        functions["decode"] = decode, {"z": latent}
+        functions["decode"] = decode, {"z": tf.TensorSpec((None, *distribution.latent_shape), model.compute_dtype)}
     if hasattr(distribution, "complete_from_noise"):
         functions["complete"] = complete, {"x": event, "known": event, "seed": seed}
     if model.condition_shape is not None:

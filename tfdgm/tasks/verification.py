@@ -10,7 +10,6 @@ import numpy as np
 import tensorflow as tf
 
 from tfdgm import serving
-from tfdgm.bijectors import forward_and_log_det
 from tfdgm.distributions import Autoregressive, Dequantized, Distribution, Flow, StandardNormal, Wrapped
 from tfdgm.networks import AutoregressiveNetwork
 from tfdgm.tasks import (
@@ -236,9 +235,7 @@ def _maps(subject):
             return subject.method(density, "to_base")(tf.reshape(x, (-1, *event_shape)), conditions(x))
 
         def to_x(z):
-            inner = tf.reshape(z, (-1, *(event_shape if density.event_ndims > 1 else (density.event_size,))))
-            condition = density.standardized(conditions(z))
-            return forward_and_log_det(density.bijector, inner, condition, density.event_ndims)
+            return density.from_base_and_log_det(tf.reshape(z, (-1, *density.latent_shape)), conditions(z))
 
     elif _stock_bijector(density) is not None:
         bijector, ndims = _stock_bijector(density)
