@@ -36,7 +36,7 @@ class TestSamples:
         condition = None if case.condition is None else tf.constant(case.condition[:8])
         eager = model.distribution.from_noise(model.distribution.draw_noise(seeds), condition)
         graph = model.sample(8, seed=3, **given)
-        model._functions, model.use_xla = {}, True
+        model.runner.functions, model.use_xla = {}, True
         xla = model.sample(8, seed=3, **given)
         scores = model.log_prob(eager, **given)
         for sample in (graph, xla):

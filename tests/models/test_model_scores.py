@@ -46,7 +46,7 @@ class TestScores:
         for n in (7, 20, 40, 70, 130):
             np.testing.assert_allclose(model.log_prob(x[:n], condition), all_scores[:n], rtol=1e-5)
             np.testing.assert_allclose(model.sample(n, seed=1, condition=condition), all_samples[:n], rtol=1e-5, atol=1e-6)
-        assert [function.experimental_get_tracing_count() for function in model._functions.values()] == [2, 2, 2]
+        assert [function.experimental_get_tracing_count() for function in model.runner.functions.values()] == [2, 2, 2]
 
     @pytest.mark.usefixtures("eagerly")
     @model_cases("made_real", "maf", "iaf", "realnvp", "gaussian_mixture")
@@ -66,10 +66,10 @@ class TestScores:
     def test_many_rows_of_a_large_event_come_in_parts(self, monkeypatch):
         # All at once, 4096 images of 28x28 under a network with attention took 16 GB.
         model = tfdgm.models.MADE((28, 28), levels=2, hidden_units=(2,))
-        assert model.rows_at_once == 512
-        assert tfdgm.models.MADE((8, 8), levels=256, hidden_units=(2,)).rows_at_once == 1024
-        assert tfdgm.models.MAF((28, 28), num_layers=1, hidden_units=(2,)).rows_at_once == 2048
-        assert CASES["maf"].make().rows_at_once == 4096
+        assert model.runner.rows_at_once == 512
+        assert tfdgm.models.MADE((8, 8), levels=256, hidden_units=(2,)).runner.rows_at_once == 1024
+        assert tfdgm.models.MAF((28, 28), num_layers=1, hidden_units=(2,)).runner.rows_at_once == 2048
+        assert CASES["maf"].make().runner.rows_at_once == 4096
         sizes, score = [], model.distribution.log_prob_of_rows
         monkeypatch.setattr(model.distribution, "log_prob_of_rows", lambda x, c: sizes.append(len(x)) or score(x, c))
         x = np.random.default_rng(0).integers(0, 2, size=(1100, 28, 28))

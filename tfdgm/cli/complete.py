@@ -51,7 +51,7 @@ def run(arguments):
     model = load_model(name)
     if not pictures.is_image(model.event_shape):
         raise UsageError(f"Events of shape {model.event_shape} are no images.")
-    if not hasattr(model.distribution, "complete_from_noise"):
+    if "complete" not in model.distribution.functions():
         raise UsageError(f"Only an autoregressive model of images can be completed. Received: {name}, a {type(model).__name__}.")
     kept = model.event_shape[0] // 2 if FLAGS.rows is None else FLAGS.rows
     if kept > model.event_shape[0]:

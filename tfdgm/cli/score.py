@@ -82,7 +82,7 @@ def run(arguments):
     # A server tells that x is integers, but not how many levels they have.
     levels = (2**31 if np.dtype(model.dtype).kind == "i" else None) if FLAGS.server else model.levels
     # Every batch has the same size, so nothing compiles twice. A request to a server is of a megabyte.
-    size = int(np.clip(2**18 // np.prod(model.event_shape), 16, 4096)) if FLAGS.server else model.rows_at_once
+    size = int(np.clip(2**18 // np.prod(model.event_shape), 16, 4096)) if FLAGS.server else model.runner.rows_at_once
     options = {"data_dir": FLAGS.data_dir, "levels": levels, "dtype": data_dtype(model)}
     options["columns"] = None if FLAGS.server else columns_of(name)
     if names is None:

@@ -68,6 +68,25 @@ class Autoregressive(Distribution):
 
         return self._to_event(self.network.generate(emit, noise, self.standardized(condition))[0])
 
+    def _from_noise_and_log_prob(self, noise, condition):
+        def emit(position, params, uniforms_at):
+            drawn = self.family.sample(params, uniforms_at)
+            return self._network_input(drawn), [self.family.log_prob(params, drawn)]
+
+        x, [log_prob] = self.network.generate(emit, noise, self.standardized(condition), output_shapes=[()])
+        return self._to_event(x), tf.reduce_sum(tf.reshape(log_prob, (-1, self.event_size)), axis=-1)
+
+    def functions(self):
+        def complete(x, known, seed, condition=None):
+            return {"x": self.complete_from_noise(self.draw_noise(seed), x, known, condition)}
+
+        seed = tf.TensorSpec((None, 2), tf.int32)
+        return {"complete": (complete, {"x": self.event_spec, "known": self.event_spec, "seed": seed})}
+
+    @property
+    def numbers_a_row(self):
+        return self.event_size * (64 + self.network.params_size)
+
     def complete_from_noise(self, noise, x, known, condition=None):
         """As `from_noise`, but positions where `known` [n, *event_shape] is not 0 keep x. Exact draws from p(unknown | known)
         when the known positions come first in the network's order."""

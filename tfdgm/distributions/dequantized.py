@@ -2,6 +2,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfdgm.distributions.distribution import Distribution
+from tfdgm.distributions.flow import flow_functions
 from tfdgm.distributions.noise import seeds_of_places, uniforms
 
 #: Stream of the noise that `adapt` adds; training steps have streams from 0 on.
@@ -61,6 +62,9 @@ class Dequantized(Distribution):
     def from_base(self, z, condition=None):
         """z [n, *latent_shape] -> the integers x."""
         return self._floor(self.density.from_base(z, condition))
+
+    def functions(self):
+        return flow_functions(self, self.density.dtype) if "encode" in self.density.functions() else {}
 
     def draw_noise(self, seeds):
         return self.density.draw_noise(seeds)

@@ -74,8 +74,33 @@ class Distribution(tfd.Distribution):
         """x [n, *event_shape], of the support -> log p(x) [n], nats. `noise` is that of `scoring_noise`, or None."""
         raise NotImplementedError
 
+    def _from_noise_and_log_prob(self, noise, condition):
+        """(x, log p(x)) of `_from_noise`: two passes, where a subclass knows no way of one."""
+        x = self._from_noise(noise, condition)
+        return x, self.log_prob_of_rows(x, condition)
+
     def _adapt(self, x, condition):
         """Sets what depends on data from rows x [n, *event_shape]; nothing by default."""
+
+    def functions(self):
+        """What it can do besides log_prob and sample, by name ("encode", "decode", "complete"): what becomes a method of a model
+        and a signature of its SavedModel.
+
+        Returns:
+          {name: (function, {input: tf.TensorSpec [None, ...]})}; a function takes its inputs by keyword, and `condition` where
+          the distribution does, all with the batch axis first, and returns a dict of such tensors.
+        """
+        return {}
+
+    @property
+    def event_spec(self):
+        """tf.TensorSpec of rows x."""
+        return tf.TensorSpec((None, *self._static_event_shape), self.dtype)
+
+    @property
+    def numbers_a_row(self):
+        """About how many numbers one row's score keeps at once: parameters and activations."""
+        return 16 * self.event_size
 
     # TFP would make integers of an array of fractions, without a word.
     def log_prob(self, value, name="log_prob", **kwargs):
@@ -104,9 +129,12 @@ class Distribution(tfd.Distribution):
         if noise is None and self.kind == "estimate":
             noise = self.scoring_noise(self.seeds_of(x))
         log_prob = self._log_prob_of_rows(x, condition, noise)
-        outside = tf.cast(-math.inf, log_prob.dtype)
-        # Where float32 ends, infinities meet and give NaN.
-        return tf.where(is_event & ~tf.math.is_nan(log_prob), log_prob, outside)
+        return self._without_nan(tf.where(is_event, log_prob, tf.cast(-math.inf, log_prob.dtype)))
+
+    @staticmethod
+    def _without_nan(log_prob):
+        """-infinity where float32 ends: infinities meet there and give NaN."""
+        return tf.where(tf.math.is_nan(log_prob), tf.cast(-math.inf, log_prob.dtype), log_prob)
 
     def log_prob_of_seeds(self, x, seeds, condition=None):
         """As `log_prob_of_rows`, with the scoring noise of seeds int32 [n, 2]."""
@@ -116,6 +144,13 @@ class Distribution(tfd.Distribution):
         """The noise of n samples, condition [n, *condition_shape] -> x [n, *event_shape]; deterministic."""
         self._check_condition(condition)
         return self._from_noise(noise, condition)
+
+    def from_noise_and_log_prob(self, noise, condition=None):
+        """The noise of n samples -> (x [n, *event_shape], log p(x) [n], nats): a sample with its density, from one pass where
+        there is one, as of flows and autoregressive models."""
+        self._check_condition(condition)
+        x, log_prob = self._from_noise_and_log_prob(noise, condition)
+        return x, self._without_nan(log_prob)
 
     def adapt(self, x, condition=None):
         """Sets what depends on data from rows x [n, *event_shape], and the scaling of conditions from theirs."""

@@ -95,6 +95,14 @@ class Flow(Distribution):
     def _from_noise(self, noise, condition):
         return self.from_base(self.base.from_noise(noise, self._of_base(condition)), condition)
 
+    def _from_noise_and_log_prob(self, noise, condition):
+        z, log_prob = self.base.from_noise_and_log_prob(noise, self._of_base(condition))
+        x, log_det = self.from_base_and_log_det(z, condition)
+        return x, log_prob - log_det
+
+    def functions(self):
+        return flow_functions(self, self.dtype)
+
     def _adapt(self, x, condition):
         if isinstance(self.bijector, Bijector):
             self.bijector.adapt(tf.reshape(x, (-1, *self._inner_shape)), self.standardized(condition))
@@ -103,3 +111,17 @@ class Flow(Distribution):
     def _of_base(self, condition):
         """The condition as it came, where the base takes one."""
         return None if self.base.condition_shape is None else condition
+
+
+def flow_functions(distribution, dtype):
+    """`functions()` of a distribution with `to_base` and `from_base`; dtype: of z."""
+
+    def encode(x, condition=None):
+        z, log_det = distribution.to_base(x, condition)
+        return {"z": z, "log_det": log_det}
+
+    def decode(z, condition=None):
+        return {"x": distribution.from_base(z, condition)}
+
+    z = tf.TensorSpec((None, *distribution.latent_shape), dtype)
+    return {"encode": (encode, {"x": distribution.event_spec}), "decode": (decode, {"z": z})}

@@ -1,6 +1,5 @@
 import inspect
 import math
-import warnings
 
 import keras
 import numpy as np
@@ -9,13 +8,13 @@ from tensorflow_probability import distributions as tfd
 
 from tfdgm import serving
 from tfdgm.arguments import check_types, check_whole
-from tfdgm.distributions import Distribution, Wrapped, candidates
-from tfdgm.distributions.noise import derived_seeds, seeds_of_places
+from tfdgm.distributions import Distribution, Wrapped
+from tfdgm.distributions.noise import seeds_of_places
 from tfdgm.layers import first_noise_row, noise_from_row
-from tfdgm.models import inputs
+from tfdgm.models import completion, inputs
+from tfdgm.models.runner import Runner
 from tfdgm.training import StopOnNonFinite, computing_in, guarded_update, replica_id, total
 
-_FUNCTIONS = {"log_prob": "log_prob_of_rows", "sample": "from_noise", "complete": "complete_from_noise"}
 _NAMES = ("column_names", "condition_names")  # In the config, once training data gave them.
 
 
@@ -58,6 +57,8 @@ class DensityModel(keras.Model):
         self._training_policy = None if policy.compute_dtype == policy.variable_dtype else policy
         #: Whether `log_prob` and `sample` compile with XLA. Exported functions never do.
         self.use_xla = True
+        #: Calls the distribution's functions on any number of rows.
+        self.runner = Runner(self)
 
     def _set_distribution(self, distribution, seed=0):
         """To be called at the end of a subclass's `__init__`."""
@@ -77,7 +78,6 @@ class DensityModel(keras.Model):
         self._non_finite_weight = self.add_weight(name="non_finite_weight", **counter)
         self._noise_step = self.add_weight(name="noise_step", **counter)
         self._loss_metric = keras.metrics.Mean(name="loss", dtype=self.variable_dtype)
-        self._functions = {}
         #: Names of the columns of x and of the condition in the training data, where it was a DataFrame: others are put in order.
         self.column_names = self.condition_names = None
         # For tf.train.Checkpoint, which does not see layers that Keras layers hold in lists (Keras 3.15).
@@ -119,15 +119,15 @@ class DensityModel(keras.Model):
         if not inputs.is_eager(x, condition):
             given = {} if condition is None else {"condition": condition}
             return self.distribution.log_prob(x, num_samples=num_samples, **given)
-        checked = self._check_x(x)
+        checked = self.check_x(x)
         batch = checked.shape[: checked.ndim - len(self.event_shape)]
         # Of a tensor the tensor itself, so that gradients flow through.
         rows = tf.reshape(tf.cast(x, checked.dtype) if tf.is_tensor(x) else checked, (-1, *self.event_shape))
-        condition = self._check_condition(condition, batch)
+        condition = self.check_condition(condition, batch)
         if num_samples == 1 or self.kind != "estimate":
-            return tf.reshape(self._in_chunks("log_prob", rows, condition), batch)
+            return tf.reshape(self.runner("log_prob", rows, condition), batch)
         seeds = self.distribution.seeds_of_draws(rows, num_samples)
-        draws = [self._in_chunks("log_prob_of_seeds", rows, condition, seeds[:, k]) for k in range(num_samples)]
+        draws = [self.runner("log_prob_of_seeds", rows, condition, seeds[:, k]) for k in range(num_samples)]
         return tf.reshape(tf.reduce_logsumexp(draws, axis=0) - math.log(num_samples), batch)
 
     def lower_bound(self, x, condition=None, *, num_samples=8, first_row=0):
@@ -145,11 +145,11 @@ class DensityModel(keras.Model):
         check_whole(0, first_row=first_row)
         if self.kind != "estimate":
             return self.log_prob(x, condition)
-        x = self._check_x(x)
+        x = self.check_x(x)
         if x.ndim != 1 + len(self.event_shape):
             raise ValueError(f"`x` must have shape [n, *{self.event_shape}]. Received: x.shape={x.shape}")
-        condition, seeds = self._check_condition(condition, x.shape[:1]), _evaluation_seeds(first_row, len(x), num_samples)
-        return tf.reduce_mean([self._in_chunks("log_prob_of_seeds", x, condition, s) for s in seeds], axis=0)
+        condition, seeds = self.check_condition(condition, x.shape[:1]), _evaluation_seeds(first_row, len(x), num_samples)
+        return tf.reduce_mean([self.runner("log_prob_of_seeds", x, condition, s) for s in seeds], axis=0)
 
     def bits_per_dim(self, x, condition=None, *, num_samples=1):
         """-log_prob(x) / (D log 2): x [*batch, *event_shape] -> [*batch]. Of integers for models with `levels`."""
@@ -161,7 +161,7 @@ class DensityModel(keras.Model):
         Sample i is what the SavedModel's `sample` signature returns for the seed (seed, i).
         """
         check_whole(0, n=n)
-        return self._in_chunks("sample", self._seeds(seed, n), self._check_condition(condition, (n,)))
+        return self.runner("sample", self._seeds(seed, n), self.check_condition(condition, (n,)))
 
     def complete(self, x, known, seed=None, *, condition=None, num_candidates=None):
         """x [*batch, *event_shape] with the positions drawn where `known` is 0; of autoregressive models.
@@ -192,45 +192,39 @@ class DensityModel(keras.Model):
         Raises:
           ValueError: for another shape of x or `known`, values the model does not take, and a model that is not autoregressive.
         """
-        if not hasattr(self.distribution, "complete_from_noise"):
-            raise ValueError(
-                "`complete` needs an autoregressive model over x itself (MADE of integers, PixelCNN, ...). "
-                f"Received: {type(self).__name__}, whose distribution is {type(self.distribution).__name__}"
-            )
-        x = self._check_x(x)
+        self._check_can("complete", "an autoregressive model over x itself (MADE of integers, PixelCNN, ...)")
+        return completion.complete(self, x, known, self._seeds, seed, condition, num_candidates)
+
+    def encode(self, x, condition=None):
+        """Of flows: x [*batch, *event_shape] -> (z [*batch, *latent_shape], log |det dz/dx| [*batch], nats), with z = f^-1(x). Of
+        integers, z of x + u with the u of `log_prob`.
+
+        Raises:
+          ValueError: for a model that is no flow, and what `log_prob` refuses.
+        """
+        self._check_can("encode", "a flow (MAF, RealNVP, ...)")
+        x = self.check_x(x)
         batch = x.shape[: x.ndim - len(self.event_shape)]
-        known = inputs.check_known(inputs.in_order(known, self.column_names, "known"), x.shape, self.event_shape)
-        condition = self._check_condition(condition, batch)
-        k = 1 if num_candidates is None else num_candidates
-        check_whole(num_candidates=k)
-        x, known = (rows.reshape((-1, *self.event_shape)) for rows in (x, known))
-        n, seeds = len(x), self._seeds(seed, len(x))
-        flat = known.reshape((n, math.prod(self.event_shape)))
-        exact = candidates.known_come_first(self.distribution.network.order, flat).numpy()
-        if k == 1 or not n:
-            drawn = self._in_chunks("complete", seeds, condition, x, known)
-            if not exact.all():
-                warnings.warn(
-                    f"In {n - exact.sum()} of {n} rows, known positions come after unknown ones in the network's order. What is "
-                    "drawn there does not look at them: it is no draw from p(unknown | known). See num_candidates.",
-                    stacklevel=2,
-                )
-            return tf.reshape(drawn, (*batch, *self.event_shape))
-        all_seeds = tf.reshape(derived_seeds(seeds, k), (-1, 2))
-        repeated = [None if rows is None else np.repeat(rows, k, axis=0) for rows in (condition, x, known)]
-        drawn = self._in_chunks("complete", all_seeds, *repeated)
-        log_probs = self._in_chunks("log_prob_of_positions", drawn, repeated[0])
-        log_weights = tf.reduce_sum(tf.reshape(tf.where(repeated[2] != 0, log_probs, 0), (n, k, -1)), axis=2)
-        chosen, effective = candidates.choose(log_weights, seeds)
-        few = int(np.sum((effective.numpy() < 2) & ~exact))
-        if few:
-            warnings.warn(
-                f"In {few} of {n} rows, one of the {k} candidates outweighs all others (effective number below 2): what is "
-                "drawn there is the best of these rather than a draw from p(unknown | known).",
-                stacklevel=2,
-            )
-        drawn = tf.gather(tf.reshape(drawn, (n, k, *self.event_shape)), chosen, batch_dims=1)
-        return tf.reshape(drawn, (*batch, *self.event_shape))
+        z, log_det = self.runner("to_base", x.reshape((-1, *self.event_shape)), self.check_condition(condition, batch))
+        return tf.reshape(z, (*batch, *z.shape[1:])), tf.reshape(log_det, batch)
+
+    def decode(self, z, condition=None):
+        """Of flows: z [*batch, *latent_shape] -> x [*batch, *event_shape]; the inverse of `encode`.
+
+        Raises:
+          ValueError: for a model that is no flow, another shape of z, and numbers that are not finite.
+        """
+        self._check_can("decode", "a flow (MAF, RealNVP, ...)")
+        shape = self.distribution.latent_shape
+        z = inputs.check_x(z, shape, None, self.compute_dtype, name="z")
+        batch = z.shape[: z.ndim - len(shape)]
+        x = self.runner("from_base", z.reshape((-1, *shape)), self.check_condition(condition, batch))
+        return tf.reshape(x, (*batch, *self.event_shape))
+
+    def _check_can(self, name, what):
+        if name not in self.distribution.functions():
+            received = f"{type(self).__name__}, whose distribution is {type(self.distribution).__name__}"
+            raise ValueError(f"`{name}` needs {what}. Received: {received}")
 
     @property
     def kind(self):
@@ -257,42 +251,6 @@ class DensityModel(keras.Model):
         seed = np.random.SeedSequence().entropy % 2**31 if seed is None else seed
         check_whole(-(2**31), 2**31 - 1, seed=seed)
         return np.stack([np.full(n, seed), np.arange(n)], axis=1).astype(np.int32)
-
-    @property
-    def rows_at_once(self):
-        """How many rows `log_prob` computes at once; more come one part after the other, in the memory of one. 4096, or less
-        where a row has many parameters and activations: some hundred images of 28x28 under a network over pixels."""
-        network = getattr(self.distribution, "network", None)
-        return _rows_of(math.prod(self.event_shape) * (64 + network.params_size if network else 16))
-
-    def _in_chunks(self, name, rows, condition, *given):
-        """ "log_prob" and "log_prob_of_positions" of rows, "sample" from seeds, or "complete" from seeds, given x and known;
-        compiled. Chunks are padded to a power of two, because XLA compiles anew for every size."""
-        n = len(rows)
-        if not n:
-            shape = (0,) if name in ("log_prob", "log_prob_of_seeds") else (0, *self.event_shape)
-            return tf.zeros(shape, self.compute_dtype if name.startswith("log_prob") else self.distribution.dtype)
-        # A draw keeps no more than a cache of what was computed.
-        at_once = self.rows_at_once if name.startswith("log_prob") else _rows_of(16 * math.prod(self.event_shape))
-        if n > at_once:
-            parts = [slice(start, start + at_once) for start in range(0, n, at_once)]
-            chunks = [[None if a is None else a[part] for a in (rows, condition, *given)] for part in parts]
-            return tf.concat([self._in_chunks(name, *chunk) for chunk in chunks], axis=0)
-        # One gather pads, one cuts off: slices and concatenations took a fifth of a score's time.
-        padding = np.minimum(np.arange(max(16, 2 ** (n - 1).bit_length())), n - 1)
-        rows, condition, *given = (None if a is None else tf.gather(a, padding) for a in (rows, condition, *given))
-        if name in ("sample", "complete"):
-            rows = self._function("draw_noise", jit_compile=None)(rows)
-        function = self._function(_FUNCTIONS.get(name, name), jit_compile=self.use_xla)
-        return tf.gather(function(rows, *given, condition), np.arange(n))
-
-    def _function(self, name, jit_compile):
-        """A method of the distribution, compiled at its first use."""
-        if name not in self._functions:
-            method = getattr(self.distribution, name)
-            # From the second size on one trace serves all; XLA still compiles for each.
-            self._functions[name] = tf.function(method, autograph=False, jit_compile=jit_compile, reduce_retracing=True)
-        return self._functions[name]
 
     # Training
 
@@ -462,11 +420,13 @@ class DensityModel(keras.Model):
             self.column_names = self.column_names or inputs.column_names(x)
             self.condition_names = self.condition_names or inputs.column_names(condition)
 
-    def _check_x(self, x):
+    def check_x(self, x):
+        """x [*batch, *event_shape] as an array of the model's dtype, columns in order; a ValueError for what it does not take."""
         x = inputs.in_order(x, self.column_names, "x")
         return inputs.check_x(x, self.event_shape, self.levels, self.compute_dtype)
 
-    def _check_condition(self, condition, batch):
+    def check_condition(self, condition, batch):
+        """A condition [*batch, *condition_shape], or one for all, as rows; None where the model takes none. Else a ValueError."""
         condition = inputs.in_order(condition, self.condition_names, "condition")
         return inputs.check_condition(condition, self.condition_shape, batch, self.compute_dtype)
 
@@ -474,11 +434,6 @@ class DensityModel(keras.Model):
 def _evaluation_seeds(first_row, n, num_samples):
     """Seeds int32 [n, 2] of each draw of the noise of rows `first_row` ... in an evaluation; training has streams from 0 on."""
     return [seeds_of_places(first_row, n, -2 - k) for k in range(num_samples)]
-
-
-def _rows_of(numbers):
-    """How many rows of so many numbers go into 128 MiB of float32: a power of two, 16 to 4096."""
-    return min(4096, max(16, 2 ** int(math.log2(2**25 / numbers))))
 
 
 class _FromDistribution(DensityModel):

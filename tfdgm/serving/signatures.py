@@ -28,31 +28,17 @@ def signatures(model, sampler=None, stored=()):
     sampler = distribution if sampler is None else sampler
     premask(model)
 
-    event = tf.TensorSpec((None, *model.event_shape), distribution.dtype)
-    seed = tf.TensorSpec((None, 2), tf.int32)
-
     def log_prob(x, condition=None):
         return {"log_prob": distribution.log_prob_of_rows(x, condition)}
 
     def sample(seed, condition=None):
         return {"x": sampler.from_noise(sampler.draw_noise(seed), condition)}
 
-    def encode(x, condition=None):
-        z, log_det = distribution.to_base(x, condition)
-        return {"z": z, "log_det": log_det}
-
-    def decode(z, condition=None):
-        return {"x": distribution.from_base(z, condition)}
-
-    def complete(x, known, seed, condition=None):
-        return {"x": distribution.complete_from_noise(distribution.draw_noise(seed), x, known, condition)}
-
-    functions = {"log_prob": (log_prob, {"x": event}), "sample": (sample, {"seed": seed})}
-    if hasattr(distribution, "to_base"):
-        functions["encode"] = encode, {"x": event}
-        functions["decode"] = decode, {"z": tf.TensorSpec((None, *distribution.latent_shape), model.compute_dtype)}
-    if hasattr(distribution, "complete_from_noise"):
-        functions["complete"] = complete, {"x": event, "known": event, "seed": seed}
+    functions = {
+        "log_prob": (log_prob, {"x": distribution.event_spec}),
+        "sample": (sample, {"seed": tf.TensorSpec((None, 2), tf.int32)}),
+        **distribution.functions(),
+    }
     if model.condition_shape is not None:
         condition = tf.TensorSpec((None, *model.condition_shape), model.compute_dtype)
         functions = {name: (f, {**specs, "condition": condition}) for name, (f, specs) in functions.items()}

@@ -19,7 +19,7 @@ def bits_per_dim_map(model, x, condition=None):
             "Expected an autoregressive model over x itself (MADE of integers, PixelCNN, ...): others give no p(x_t | x_<t). "
             f"Received: {type(model).__name__}, whose distribution is {type(model.distribution).__name__}"
         )
-    x = model._check_x(x)
-    condition = model._check_condition(condition, x.shape[: x.ndim - len(model.event_shape)])
-    nats = model._in_chunks("log_prob_of_positions", x.reshape((-1, *model.event_shape)), condition)
+    x = model.check_x(x)
+    condition = model.check_condition(condition, x.shape[: x.ndim - len(model.event_shape)])
+    nats = model.runner("log_prob_of_positions", x.reshape((-1, *model.event_shape)), condition)
     return -np.asarray(nats).reshape(x.shape) / math.log(2)

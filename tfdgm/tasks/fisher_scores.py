@@ -42,10 +42,10 @@ def chosen_weights(model, weights=None):
 
 def map_scores(model, x, variables, condition, function):
     """function(score [number of weights]) of every row of x, as one tensor; no more than a few scores are held at a time."""
-    x = model._check_x(x)
+    x = model.check_x(x)
     if x.ndim != 1 + len(model.event_shape):
         raise ValueError(f"`x` must have shape [n, *{model.event_shape}]. Received: x.shape={x.shape}")
-    condition = model._check_condition(condition, x.shape[:1])
+    condition = model.check_condition(condition, x.shape[:1])
     rows = (x,) if condition is None else (x, condition)
 
     def one(row):

@@ -40,7 +40,7 @@ def receptive_field(model, position, *, condition=None, rows=32, seed=0):
     random = np.random.default_rng(seed)
     if condition is None and model.condition_shape is not None:
         condition = random.normal(size=(rows, *model.condition_shape))
-    condition = model._check_condition(condition, (rows,))
+    condition = model.check_condition(condition, (rows,))
     x = tf.constant(random.normal(size=(rows, *model.event_shape)), network.compute_dtype)
     v = tf.constant(random.normal(size=(rows, network.params_size)), network.compute_dtype)
     with tf.GradientTape() as tape:

@@ -100,7 +100,7 @@ def _rows(model, x, condition, rows, seed):
     shape = model.condition_shape
     n = rows
     if x is not None:
-        x = model._check_x(x).reshape(-1, *model.event_shape)
+        x = model.check_x(x).reshape(-1, *model.event_shape)
         n = len(x)
     elif shape is not None and np.ndim(condition) > len(shape):
         n = len(condition)
@@ -108,7 +108,7 @@ def _rows(model, x, condition, rows, seed):
         raise ValueError("`x` and `condition` must hold at least one row. Received: 0 rows")
     if shape is not None and condition is None:
         condition = np.random.default_rng(seed).normal(size=(n, *shape))
-    condition = model._check_condition(condition, (n,))
+    condition = model.check_condition(condition, (n,))
     condition = None if condition is None else condition[:rows]
     x = model.sample(min(n, rows), seed=seed, condition=condition).numpy() if x is None else x[:rows]
     return x, condition

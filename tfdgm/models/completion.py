@@ -1,0 +1,50 @@
+"""Completion of rows of which some positions are known; see `DensityModel.complete`."""
+
+import math
+import warnings
+
+import numpy as np
+import tensorflow as tf
+
+from tfdgm.arguments import check_whole
+from tfdgm.distributions import candidates
+from tfdgm.distributions.noise import derived_seeds
+from tfdgm.models import inputs
+
+
+def complete(model, x, known, seeds_of, seed, condition, num_candidates):
+    """`DensityModel.complete`; seeds_of: (seed, n) -> the seeds of n rows."""
+    x = model.check_x(x)
+    batch = x.shape[: x.ndim - len(model.event_shape)]
+    known = inputs.check_known(inputs.in_order(known, model.column_names, "known"), x.shape, model.event_shape)
+    condition = model.check_condition(condition, batch)
+    k = 1 if num_candidates is None else num_candidates
+    check_whole(num_candidates=k)
+    x, known = (rows.reshape((-1, *model.event_shape)) for rows in (x, known))
+    n, seeds = len(x), seeds_of(seed, len(x))
+    flat = known.reshape((n, math.prod(model.event_shape)))
+    exact = candidates.known_come_first(model.distribution.network.order, flat).numpy()
+    if k == 1 or not n:
+        drawn = model.runner("complete", seeds, condition, x, known)
+        if not exact.all():
+            warnings.warn(
+                f"In {n - exact.sum()} of {n} rows, known positions come after unknown ones in the network's order. What is "
+                "drawn there does not look at them: it is no draw from p(unknown | known). See num_candidates.",
+                stacklevel=3,
+            )
+        return tf.reshape(drawn, (*batch, *model.event_shape))
+    all_seeds = tf.reshape(derived_seeds(seeds, k), (-1, 2))
+    repeated = [None if rows is None else np.repeat(rows, k, axis=0) for rows in (condition, x, known)]
+    drawn = model.runner("complete", all_seeds, *repeated)
+    log_probs = model.runner("log_prob_of_positions", drawn, repeated[0])
+    log_weights = tf.reduce_sum(tf.reshape(tf.where(repeated[2] != 0, log_probs, 0), (n, k, -1)), axis=2)
+    chosen, effective = candidates.choose(log_weights, seeds)
+    few = int(np.sum((effective.numpy() < 2) & ~exact))
+    if few:
+        warnings.warn(
+            f"In {few} of {n} rows, one of the {k} candidates outweighs all others (effective number below 2): what is "
+            "drawn there is the best of these rather than a draw from p(unknown | known).",
+            stacklevel=3,
+        )
+    drawn = tf.gather(tf.reshape(drawn, (n, k, *model.event_shape)), chosen, batch_dims=1)
+    return tf.reshape(drawn, (*batch, *model.event_shape))
