@@ -1,3 +1,4 @@
+import collections
 import gc
 import os
 
@@ -27,10 +28,36 @@ def eagerly(request):
     tf.config.run_functions_eagerly(False)
 
 
-def pytest_collection_modifyitems(items):
-    """Files with slow tests first, so that with several processes what starts last is short."""
-    slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: item.path not in slow)
+def pytest_addoption(parser):
+    parser.addoption("--all", action="store_true", help="the slow tests, too")
+
+
+def pytest_collection_modifyitems(config, items):
+    """Without --all, slow tests are left out. With it, files with slow tests come first, so that with several processes what
+    starts last is short."""
+    slow = [item for item in items if item.get_closest_marker("slow")]
+    if not config.getoption("--all"):
+        config.hook.pytest_deselected(items=slow)
+        items[:] = [item for item in items if not item.get_closest_marker("slow")]
+    files = {item.path for item in slow}
+    items.sort(key=lambda item: item.path not in files)
     # Tracing makes millions of objects; looking for garbage among them and all that was imported took a tenth of the time.
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)
+
+
+_seconds = collections.Counter()
+
+
+def pytest_runtest_logreport(report):
+    _seconds[report.location[0]] += report.duration
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    """The files that take longest, of all processes together."""
+    if len(_seconds) > 1:
+        terminalreporter.section("slowest files")
+        for path, seconds in _seconds.most_common(10):
+            terminalreporter.line(f"{seconds:7.1f} s  {path}")
+    if not config.getoption("--all"):
+        terminalreporter.line("The slow tests were left out; --all runs them.")

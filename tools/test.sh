@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Sets up what the tests need (once), then runs them all: bash tools/test.sh [pytest arguments]
+# Sets up what the tests need (once), then runs them: bash tools/test.sh [--all] [pytest arguments]
+# Without --all those marked slow are left out: kills and resumptions, several replicas and workers, XLA, other backends, servers.
 # TFDGM_DATA_DIR may name a folder of data sets; tests that need one skip without it. TFDGM_VENV names the environment's folder.
 set -euo pipefail
 cd "$(dirname "$0")/.."
