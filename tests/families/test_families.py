@@ -46,6 +46,13 @@ class TestLogProb:
         total = sum(np.exp(family.log_prob(params, tf.fill((7,), tf.cast(x, tf.float64)))) for x in range(family.levels))
         np.testing.assert_allclose(total, 1, rtol=1e-12)
 
+    @every_discrete
+    def test_log_probs_are_those_of_all_levels(self, family):
+        params = params_of(family, (2, 3), scale=3)
+        stock, levels = family.distribution(params), range(family.levels)
+        expected = np.stack([stock.log_prob(tf.fill((2, 3), tf.cast(k, stock.dtype))) for k in levels], axis=-1)
+        np.testing.assert_allclose(family.log_probs(params), expected, rtol=1e-10)
+
     @every_real
     def test_integrates_to_1(self, family):
         params = params_of(family, (5, 1), scale=1.0)

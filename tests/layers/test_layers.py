@@ -11,6 +11,7 @@ from tfdgm.layers import (
     MaskedDense,
     bounded_log_scale,
     exporting,
+    inverse_cdf,
     is_exporting,
     normal_quantile,
     take_row,
@@ -181,3 +182,22 @@ class TestTakeSlice:
 
 def test_layers_are_keras_layers():
     assert issubclass(MaskedDense, keras.layers.Layer)
+
+
+class TestInverseCDF:
+    def test_is_numpys_search(self):
+        random = np.random.default_rng(0)
+        p = random.dirichlet(np.ones(5), size=200)
+        u = random.uniform(size=200)
+        expected = [np.searchsorted(np.cumsum(row)[:-1], value, side="right") for row, value in zip(p, u, strict=True)]
+        np.testing.assert_array_equal(inverse_cdf(tf.constant(p), tf.constant(u)), expected)
+
+    def test_never_beyond_the_last(self):
+        # In float32 these add up to less than the largest number below 1.
+        p, u = tf.fill((1, 10), tf.constant(0.09999, tf.float32)), tf.constant([np.nextafter(np.float32(1), np.float32(0))])
+        np.testing.assert_array_equal(inverse_cdf(p, u), [9])
+
+    def test_one_law_for_all_rows(self):
+        np.testing.assert_array_equal(
+            inverse_cdf(tf.constant([0.25, 0.5, 0.25]), tf.constant([0.1, 0.25, 0.7, 0.9])), [0, 1, 1, 2]
+        )

@@ -3,6 +3,7 @@
 import tensorflow as tf
 
 from tfdgm.distributions.noise import further_seeds, uniforms
+from tfdgm.layers import inverse_cdf
 
 
 def known_come_first(order, known):
@@ -19,6 +20,4 @@ def choose(log_weights, seeds):
     """
     w = tf.nn.softmax(log_weights, axis=1)
     u = uniforms(further_seeds(seeds, tf.zeros((1, 1), tf.int32))[:, 0], (1,), w.dtype)
-    # The inverse of the cumulative distribution; the last edge is left out, so rounding cannot give K.
-    chosen = tf.reduce_sum(tf.cast(u >= tf.cumsum(w, axis=1)[:, :-1], tf.int32), axis=1)
-    return chosen, 1 / tf.reduce_sum(tf.square(w), axis=1)
+    return inverse_cdf(w, u[:, 0]), 1 / tf.reduce_sum(tf.square(w), axis=1)

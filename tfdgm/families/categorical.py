@@ -3,6 +3,7 @@ from keras import ops
 from tfdgm.arguments import check_whole
 from tfdgm.families.family import Family
 from tfdgm.families.log_weights import log_weights
+from tfdgm.layers import inverse_cdf
 
 
 class Categorical(Family):
@@ -20,10 +21,11 @@ class Categorical(Family):
         is_x = ops.equal(x[..., None], ops.arange(self.levels, dtype=x.dtype))
         return self._on_levels(ops.sum(ops.where(is_x, log_weights(params), 0), axis=-1), x)
 
+    def log_probs(self, params):
+        return log_weights(params)
+
     def sample(self, params, uniforms):
-        # The inverse of the cumulative distribution; the last edge is left out, so rounding cannot give L.
-        edges = ops.cumsum(ops.exp(log_weights(params)), axis=-1)[..., :-1]
-        return ops.sum(ops.cast(uniforms >= edges, params.dtype), axis=-1)
+        return ops.cast(inverse_cdf(ops.exp(log_weights(params)), uniforms[..., 0]), params.dtype)
 
     def marginal_params(self, x):
         counts = ops.stack([ops.sum(ops.cast(ops.equal(x, level), "float32"), axis=0) for level in range(self.levels)], axis=-1)

@@ -22,6 +22,10 @@ class Family:
         """params [..., params_size], x [...] -> [...], nats; -inf where x is none of the levels."""
         raise NotImplementedError
 
+    def log_probs(self, params):
+        """Of a family of levels, `log_prob` of them all: params [..., params_size] -> [..., levels], nats."""
+        return self.log_prob(params[..., None, :], ops.arange(self.levels, dtype=params.dtype))
+
     def sample(self, params, uniforms):
         """params [..., params_size], uniforms [..., uniforms_size] in (0, 1) -> x [...], in the dtype of params."""
         raise NotImplementedError

@@ -6,7 +6,7 @@ from tfdgm.arguments import check_whole
 from tfdgm.families.family import Family
 from tfdgm.families.log_weights import log_weights
 from tfdgm.families.quantiles import middles, quantiles_and_width
-from tfdgm.layers import bounded_log_scale, normal_quantile, unbounded_log_scale
+from tfdgm.layers import bounded_log_scale, inverse_cdf, normal_quantile, unbounded_log_scale
 
 
 class MixtureOfNormals(Family):
@@ -37,8 +37,7 @@ class MixtureOfNormals(Family):
 
     def sample(self, params, uniforms):
         a, m, log_s = self._split(params)
-        edges = ops.cumsum(ops.exp(log_weights(a)), axis=-1)[..., :-1]
-        component = ops.sum(ops.cast(uniforms[..., :1] >= edges, "int32"), axis=-1)
+        component = inverse_cdf(ops.exp(log_weights(a)), uniforms[..., 0])
         chosen = ops.one_hot(component, self.num_components, dtype=params.dtype)
         m, log_s = ops.sum(chosen * m, axis=-1), ops.sum(chosen * log_s, axis=-1)
         return m + ops.exp(log_s) * normal_quantile(uniforms[..., 1])

@@ -7,6 +7,7 @@ from tfdgm.layers.discretized_logistic import discretized_logistic_log_prob
 from tfdgm.layers.down_right_conv2d import DownRightConv2D
 from tfdgm.layers.dropout import Dropout
 from tfdgm.layers.exporting import exporting, is_exporting
+from tfdgm.layers.inverse_cdf import inverse_cdf
 from tfdgm.layers.lstm_cell import lstm_cell
 from tfdgm.layers.masked_conv2d import MaskedConv2D
 from tfdgm.layers.masked_dense import MaskedDense
@@ -35,6 +36,7 @@ __all__ = [
     "discretized_logistic_log_prob",
     "exporting",
     "first_noise_row",
+    "inverse_cdf",
     "is_exporting",
     "lstm_cell",
     "moments",

@@ -8,6 +8,7 @@ from tensorflow_probability import util as tfp_util
 from tfdgm.arguments import check_whole
 from tfdgm.distributions import Distribution
 from tfdgm.distributions.noise import uniforms
+from tfdgm.layers import inverse_cdf
 from tfdgm.models.density_model import DensityModel
 from tfdgm.models.flows import flow_over
 
@@ -58,8 +59,7 @@ class _Mixture(Distribution):
         return uniforms(seeds, (1 + self.event_size,), self.dtype)
 
     def _from_noise(self, noise, condition):
-        edges = tf.cumsum(tf.nn.softmax(self.logits))[:-1]  # Without the last, so that rounding cannot give K.
-        component = tf.reduce_sum(tf.cast(noise[:, :1] >= edges, tf.int32), axis=-1)
+        component = inverse_cdf(tf.nn.softmax(self.logits), noise[:, 0])
         chosen = tf.transpose(tf.one_hot(component, self.logits.shape[0], dtype=self.dtype))
         z = tf.math.ndtri(noise[:, 1:])[None]
         of_each = self.means[:, None] + tf.matmul(z, tf.convert_to_tensor(self.scale_tril), transpose_b=True)

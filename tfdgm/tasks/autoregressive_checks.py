@@ -111,5 +111,5 @@ def _normal_scores(family, params, x, seed):
 
 def _log_table(family, params):
     """log P of every level under params [m, P]: [m, L]."""
-    levels = [family.log_prob(params, tf.fill(tf.shape(params)[:1], tf.cast(k, params.dtype))) for k in range(family.levels)]
-    return np.stack([np.asarray(log_p, np.float64) for log_p in levels], axis=1)
+    parts = [np.asarray(family.log_probs(params[start : start + 1024]), np.float64) for start in range(0, len(params), 1024)]
+    return np.concatenate(parts)
