@@ -31,6 +31,8 @@ LEVELS = {
     "data": 6,
     "arguments": 7,
     "frozen_random": 7,
+    "unknown_name": 7,
+    "written_aside": 7,
     "_keras_compat": 7,
 }
 NEUTRAL = ("layers", "networks", "families", "elementwise")

@@ -8,7 +8,7 @@ import warnings
 from absl import flags
 
 from tfdgm.cli.usage import UsageError, command_help, general_help
-from tfdgm.zoo.unknown_name import unknown_name
+from tfdgm.unknown_name import unknown_name
 
 #: In the order of `tfdgm --help`. Each is a module of tfdgm.cli with a docstring (its help), FLAGS and run(arguments).
 COMMANDS = ("train", "evaluate", "sample", "complete", "score", "verify", "export", "zoo")

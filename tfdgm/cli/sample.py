@@ -51,9 +51,9 @@ def run(arguments):
     import_tensorflow()
     from tfdgm.cli.inputs import columns_of, load_model, parse_condition
     from tfdgm.cli.served import connect
-    from tfdgm.cli.writing import written_aside
     from tfdgm.data import csv_files
     from tfdgm.training import pictures
+    from tfdgm.written_aside import written_aside
 
     model = connect(FLAGS.server, name) if FLAGS.server else load_model(name)
     condition = parse_condition(model, FLAGS.condition)

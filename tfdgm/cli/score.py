@@ -72,7 +72,7 @@ def run(arguments):
     from tfdgm import data
     from tfdgm.cli.inputs import columns_of, condition_names, data_dtype, load_model, parse_condition
     from tfdgm.cli.served import connect
-    from tfdgm.cli.writing import written_aside
+    from tfdgm.written_aside import written_aside
 
     model = connect(FLAGS.server, name) if FLAGS.server else load_model(name)
     if out.resolve() in data.files_of(source):

@@ -32,8 +32,8 @@ from absl import flags
 
 from tfdgm.cli.inputs import parse_names
 from tfdgm.cli.usage import UsageError
+from tfdgm.unknown_name import unknown_name
 from tfdgm.zoo.recipe import PRECISIONS, SECTIONS, Recipe, RecipeError, parse_value
-from tfdgm.zoo.unknown_name import unknown_name
 
 FLAGS = flags.FlagValues()
 flags.DEFINE_string("model", None, "Class of the model: model.class.", flag_values=FLAGS)

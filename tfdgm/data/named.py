@@ -1,10 +1,10 @@
 """The names of data sets, and the nearest to a name that is none."""
 
-import difflib
 import importlib
 import re
 
 from tfdgm.data.data_error import DataError
+from tfdgm.unknown_name import did_you_mean
 
 # name: module of tfdgm.data.builders, class
 BUILDERS = {
@@ -49,8 +49,7 @@ def own_builder(name):
 
 def unknown(name, more=()):
     """The error for a name that is no data set and no file. `more` are further names to compare with."""
-    near = difflib.get_close_matches(name, [*names(), *more], n=1, cutoff=0.6)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
+    hint = did_you_mean(name, [*names(), *more])
     return DataError(
         f"There is no data set and no file {name!r}.{hint} Known data sets: {', '.join(names())}; "
         f"any other name of TensorFlow Datasets; or a file, a glob or a folder."

@@ -1,6 +1,5 @@
 import contextlib
 import json
-import os
 import pathlib
 import shutil
 import time
@@ -8,6 +7,8 @@ import zipfile
 
 import keras
 import numpy as np
+
+from tfdgm.written_aside import written_aside
 
 
 class CheckpointError(ValueError):
@@ -163,16 +164,8 @@ def _variables(model):
 
 
 def _write(path, meta, values):
-    aside = path.with_name(f".{path.name}.new")
-    try:
-        with open(aside, "wb") as file:
-            np.savez(file, meta=json.dumps(meta), **{f"{i:05d}": value for i, value in enumerate(values)})
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError:
-        aside.unlink(missing_ok=True)
-        raise
-    os.replace(aside, path)
+    with written_aside(path) as file:
+        np.savez(file, meta=json.dumps(meta), **{f"{i:05d}": value for i, value in enumerate(values)})
 
 
 def _read(path):

@@ -1,10 +1,11 @@
 """Pictures of a training and of samples, as .png files. matplotlib is imported when one is drawn, and needs no display."""
 
 import math
-import pathlib
 import textwrap
 
 import numpy as np
+
+from tfdgm.written_aside import written_aside
 
 _BLUE, _ORANGE, _GREY = "#2a6fbb", "#e07b39", "#8a8a8a"
 _BLUE_RGB, _ORANGE_RGB = (42, 111, 187), (224, 123, 57)
@@ -105,7 +106,8 @@ def save_image(path, image):
     import matplotlib.image
 
     image = image if image.ndim == 3 else np.repeat(image[..., None], 3, axis=-1)
-    _written_aside(path, lambda file: matplotlib.image.imsave(file, image, format="png"))
+    with written_aside(path) as file:
+        matplotlib.image.imsave(file, image, format="png")
 
 
 def curves(path, history, *, best_epoch=None, title="", unit="nats"):
@@ -202,17 +204,5 @@ def _figure(width, height):
 
 
 def _save(path, figure):
-    _written_aside(path, lambda file: figure.savefig(file, format="png"))
-
-
-def _written_aside(path, write):
-    path = pathlib.Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.new")
-    try:
-        with open(aside, "wb") as file:
-            write(file)
-    except BaseException:
-        aside.unlink(missing_ok=True)
-        raise
-    aside.replace(path)
+    with written_aside(path) as file:
+        figure.savefig(file, format="png")

@@ -6,9 +6,9 @@ import numpy as np
 
 from tfdgm import data, networks
 from tfdgm.training import AutoregressiveTrainer, Batches, Checkpoints, Preempted
+from tfdgm.unknown_name import unknown_name
 from tfdgm.zoo import runs
 from tfdgm.zoo.recipe import RecipeError
-from tfdgm.zoo.unknown_name import unknown_name
 
 #: Networks whose model of the same name is no more than the network and a family of levels.
 NETWORKS = [

@@ -4,7 +4,7 @@ import json
 import os
 import pathlib
 
-from tfdgm.zoo.unknown_name import unknown_name
+from tfdgm.unknown_name import unknown_name
 
 
 class ZooError(ValueError):

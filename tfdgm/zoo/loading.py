@@ -2,8 +2,8 @@ import pathlib
 
 import tfdgm.models  # noqa: F401  Registers the classes that an artifact names.
 from tfdgm import serving
+from tfdgm.unknown_name import unknown_name
 from tfdgm.zoo import entries
-from tfdgm.zoo.unknown_name import unknown_name
 
 
 def load(name_or_path):

@@ -8,8 +8,8 @@ import json
 import pathlib
 import tomllib
 
+from tfdgm.unknown_name import unknown_name
 from tfdgm.zoo import entries
-from tfdgm.zoo.unknown_name import unknown_name
 
 #: The keys of each section with their defaults; a type stands for a key without one. [model] takes its class's arguments.
 SECTIONS = {

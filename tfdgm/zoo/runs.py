@@ -15,8 +15,9 @@ import keras
 
 import tfdgm
 from tfdgm.training import CheckpointError, Checkpoints
+from tfdgm.unknown_name import unknown_name
+from tfdgm.written_aside import written_aside
 from tfdgm.zoo.recipe import Recipe, RecipeError
-from tfdgm.zoo.unknown_name import unknown_name
 
 #: What a run under another backend than TensorFlow leaves in its folder, for `tfdgm export`.
 RECORD, WEIGHTS = "record.json", "weights.weights.h5"
@@ -240,9 +241,8 @@ def make_record(recipe, checkpoints, sha256):
 
 def write_text(path, text):
     """Written aside first."""
-    aside = path.with_name(f".{path.name}.new")
-    aside.write_text(text)
-    aside.replace(path)
+    with written_aside(path) as file:
+        file.write(text.encode())
 
 
 def report_emulation(precision, report):

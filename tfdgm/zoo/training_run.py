@@ -11,11 +11,11 @@ import tensorflow as tf
 
 from tfdgm import data, models
 from tfdgm.training import AutoregressiveTrainer, Checkpoints, DataWait, is_chief, make_strategy, pictures
+from tfdgm.unknown_name import unknown_name
 from tfdgm.zoo import entries, runs
 from tfdgm.zoo.evaluation import evaluate
 from tfdgm.zoo.recipe import Recipe, RecipeError
 from tfdgm.zoo.runs import build_optimizer, count_weights
-from tfdgm.zoo.unknown_name import unknown_name
 
 _SAMPLES = 100
 
