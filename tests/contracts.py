@@ -142,7 +142,7 @@ class BijectorContract:
         np.testing.assert_allclose(log_det_0, log_det[0], rtol=1e-12, atol=1e-12)
         assert log_det_0.shape == ()
 
-    @pytest.mark.parametrize("jit_compile", [False, True])
+    @pytest.mark.parametrize("jit_compile", [False, pytest.param(True, marks=pytest.mark.slow)])
     def test_graph_and_xla_give_the_same(self, jit_compile):
         to_z, to_x = self.maps(self.make("float64"), "float64")
         x = tf.constant(self.ordinary_x("float64"))
@@ -295,6 +295,7 @@ class ImageNetworkContract:
         params = network(x, condition=tf.constant([[0.0, 0, 0], [1, 2, 3]], tf.float64))
         assert (np.abs(params[0] - params[1]) > 1e-6).all()
 
+    @pytest.mark.slow
     def test_against_the_naive_sampler(self):
         # One whole pass a position, as everyone else does it; against what each mode of compilation generates.
         for name in self.generated_configs:
@@ -436,7 +437,15 @@ CASES = {case.name: case for case in _cases()}
 PLAIN = ("made_binary", "maf", "realnvp", "pixelcnn_binary")
 
 
-def model_cases(*names):
-    """Parametrizes a test over the named cases; by default over all that show something of their own."""
+#: A model of each kind: what is asked of every model is asked of these without --all, too.
+FAST = ("made_categorical", "maf_condition", "maf_levels_act_norm", "pixelcnn_condition", "gaussian_mixture")
+
+
+def model_cases(*names, fast=None):
+    """Parametrizes a test over the named cases; by default over all that show something of their own. With `fast`, those that it
+    does not name are slow."""
     chosen = [CASES[name] for name in names or CASES if name in names or name not in PLAIN]
-    return pytest.mark.parametrize("case", chosen, ids=lambda case: case.name)
+    slow = [[] if fast is None or case.name in fast else [pytest.mark.slow] for case in chosen]
+    return pytest.mark.parametrize(
+        "case", [pytest.param(case, id=case.name, marks=marks) for case, marks in zip(chosen, slow, strict=True)]
+    )

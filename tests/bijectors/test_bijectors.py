@@ -198,6 +198,7 @@ class TestMaskedAutoregressiveLayers(BijectorContract):
         for received, expected in zip((*ours, *back), (x, log_det, z, -log_det), strict=True):
             np.testing.assert_allclose(received, expected, rtol=1e-10, atol=1e-10)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("compiled", [False, True])
     def test_gradients_through_the_loops(self, compiled):
         # Against those through TFP's own loop over the dimensions, with our networks.
@@ -390,6 +391,7 @@ class TestShapes:
         expected = tf.reduce_sum(normal.log_prob(z), axis=1) + log_det
         np.testing.assert_allclose(stock.log_prob(x.reshape(3, 2, 4, 1)), expected, rtol=1e-12)
 
+    @pytest.mark.slow
     def test_flows_with_another_shape_of_z_are_served(self, tmp_path):
         flow = tfdgm.distributions.Flow(randomize(Chain(self.parts())), (2, 4, 1), dtype=tf.float64)
         model = tfdgm.DensityModel.from_distribution(flow)

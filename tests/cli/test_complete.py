@@ -29,6 +29,7 @@ def rows(tmp_path_factory):
 
 
 class TestComplete:
+    @pytest.mark.slow
     def test_before_and_after(self, cli, rows, tmp_path):
         given = ("--data", rows / "images.npy", "--split=train", "--rows=1", "--num=2", "--samples=9", "--seed=3")
         result = cli("complete", rows / "pixelcnn", *given, "--out", tmp_path / "a.png")
@@ -59,6 +60,7 @@ class TestComplete:
         a, b, c = ((tmp_path / f"{name}.png").read_bytes() for name in "abc")
         assert a == b != c
 
+    @pytest.mark.slow
     def test_images_spread_over_what_the_model_was_trained_on(self, cli, run_folder, tmp_path):
         assert cli("complete", run_folder, "--rows=4", "--num=3", "--samples=7", "--out", tmp_path / "a.png").code == 0
         drawn = np.round(cells(tmp_path / "a.png", 8, 9)[:, 0, ..., 0] * 16)

@@ -14,6 +14,7 @@ def text(path):
 
 
 class TestLayout:
+    @pytest.mark.slow
     def test_versions_count_up(self, cli, vector_model, tmp_path):
         for version in (1, 2):
             result = cli("export", vector_model / "model", tmp_path / "served")
@@ -27,6 +28,7 @@ class TestLayout:
         a, b = (tfdgm.load(path).log_prob(x) for path in (vector_model / "model", tmp_path / "served" / "model"))
         assert (np.asarray(a) == np.asarray(b)).all()
 
+    @pytest.mark.slow
     def test_the_name_of_the_zoo_of_the_run_and_a_given_one(self, cli, run_folder, vector_model, tmp_path):
         for source, options in (("realnvp_digits", ()), (run_folder, ()), (vector_model / "model", ("--name", "rows.v2"))):
             result = cli("export", source, tmp_path, *options)
@@ -101,6 +103,7 @@ class TestOptions:
         assert "Warm-up requests were left out: they need the package tensorflow-serving-api (pip install" in result.out
         assert (tmp_path / "models.config").exists() and (tmp_path / "model" / "1" / "saved_model.pb").exists()
 
+    @pytest.mark.slow
     def test_precision_and_temperature(self, cli, fails, vector_model, tmp_path):
         assert cli("export", "realnvp_digits", tmp_path, "--precision=bfloat16", "--temperature=0.5", "--max_batch=4").code == 0
         signatures = tf.saved_model.load(str(tmp_path / "realnvp_digits" / "1")).signatures

@@ -37,6 +37,7 @@ class TestScore:
         expected = tfdgm.load(run_folder).log_prob(x.reshape(5, 8, 8))
         np.testing.assert_allclose(np.load(tmp_path / "s.npy"), expected, rtol=1e-5)
 
+    @pytest.mark.slow
     def test_conditions_are_taken_from_the_columns_that_they_were_trained_on(self, cli, fails, tmp_path):
         rows = np.random.default_rng(0).normal(size=(300, 4)).astype("float32")
         np.savetxt(tmp_path / "t.csv", rows, delimiter=",", header="age,x,height,y", comments="", fmt="%.9g")

@@ -42,6 +42,7 @@ def url(request, server):
 
 
 class TestScore:
+    @pytest.mark.slow
     @pytest.mark.parametrize("suffix", ["csv", "npy"])
     def test_the_same_scores(self, cli, url, vector_model, tmp_path, suffix):
         here, there = tmp_path / f"here.{suffix}", tmp_path / f"there.{suffix}"

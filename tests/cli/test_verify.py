@@ -7,6 +7,7 @@ pytestmark = pytest.mark.usefixtures("eagerly")
 
 
 class TestVerify:
+    @pytest.mark.slow
     def test_a_model_that_is_a_density(self, cli, vector_model):
         result = cli("verify", vector_model / "model", "--data", vector_model / "rows.csv", "--rows=16")
         assert result.code == 0, result

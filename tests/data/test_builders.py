@@ -62,6 +62,7 @@ class TestBinarizedMnist:
         with pytest.raises(data.DataError, match=r"binarized_mnist.npz cannot be read"):
             data.load("binarized_mnist", data_dir=tmp_path)
 
+    @pytest.mark.slow
     def test_real(self, real_data):
         splits = data.load("binarized_mnist", data_dir=real_data("binarized_mnist"))
         assert (splits.num_train, splits.num_valid, splits.num_test) == (50_000, 10_000, 10_000)

@@ -187,6 +187,7 @@ class TestFlow:
         check = density_checks.total_mass("mass", lambda x: density.log_prob_of_rows(x) + 0.01, samples, 1e-3)
         assert check.passed is False
 
+    @pytest.mark.slow
     def test_over_an_image_and_with_another_base(self):
         base = tfd.Independent(tfd.StudentT(tf.constant(5.0, tf.float64), tf.zeros((2, 3), tf.float64), 1.0), 2)
         bijector = tfdgm.bijectors.MaskedAutoregressive(made(event_shape=(6,)))
@@ -340,6 +341,7 @@ class TestDequantized:
         assert self.make().kind == "estimate" and self.make().is_bound
         assert flow().kind == "exact" and not flow().is_bound
 
+    @pytest.mark.slow
     def test_several_samples_tend_to_the_exact_probability(self):
         # P(x) of a density within [0, L): the integral over [x, x + 1), here on a fine grid.
         distribution, u = self.make(), (np.arange(20000) + 0.5) / 20000

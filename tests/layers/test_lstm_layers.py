@@ -126,6 +126,7 @@ class TestCall:
             moved = (layer(x)[0, 2, 2] != layer(other)[0, 2, 2]).numpy().reshape(3, -1)
             assert not moved[:colour].any() and moved[colour:].all()
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("name", ["row", "diagonal, three channels"])
     @pytest.mark.parametrize("jit_compile", [False, True])
     def test_gradient_against_differences(self, name, jit_compile):
@@ -153,6 +154,7 @@ class TestCall:
 
 
 class TestStep:
+    @pytest.mark.slow
     @pytest.mark.parametrize(("name", "jit_compile"), [*((name, False) for name in LAYERS), ("row", True), ("diagonal", True)])
     def test_equals_call(self, name, jit_compile):
         layer, x = make(name), tf.constant(inputs())

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.stats
 import tensorflow as tf
-from contracts import CASES, model_cases, randomize
+from contracts import CASES, FAST, model_cases, randomize
 
 import tfdgm
 
@@ -23,7 +23,7 @@ def condition_of(case, n):
 
 
 class TestFromNoiseAndLogProb:
-    @model_cases(*CASES)
+    @model_cases(*CASES, fast=FAST)
     def test_is_the_sample_with_its_score(self, case):
         distribution = made_ready(case).distribution
         noise = distribution.draw_noise(tf.constant([[3, i] for i in range(5)], tf.int32))

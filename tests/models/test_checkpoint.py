@@ -28,6 +28,7 @@ class TestCheckpoint:
         same(other.weights, model.weights)
         np.testing.assert_array_equal(other.log_prob(**case.first(4)), model.log_prob(**case.first(4)))
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("has_trained", [False, True])
     @model_cases("made_binary", "maf_levels_act_norm", "gaussian_mixture")
     def test_with_the_optimizer_training_goes_on(self, case, has_trained, trained, tmp_path):
@@ -45,6 +46,7 @@ class TestCheckpoint:
             model.fit(case.x, case.condition, epochs=1, batch_size=16, shuffle=False, verbose=0)
         same(again.weights, whole.weights)
 
+    @pytest.mark.slow
     def test_from_distribution(self, tmp_path):
         def make(seed):
             network = tfdgm.networks.MADE((3,), params_size=2, hidden_units=(4, 4))

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import scipy.stats
 import tensorflow as tf
-from contracts import CASES, model_cases
+from contracts import CASES, FAST, model_cases
 
 import tfdgm
 from tfdgm.distributions.tempered import tempered
@@ -25,7 +25,7 @@ def adapted(case, condition):
 
 @pytest.mark.usefixtures("eagerly")
 class TestEveryModel:
-    @model_cases(*CONDITIONAL)
+    @model_cases(*CONDITIONAL, fast=FAST)
     def test_units_of_the_condition_do_not_matter_on_any_road(self, case):
         c = np.random.default_rng(3).normal(size=case.condition.shape)
         c = (c - c.mean(axis=0)) / c.std(axis=0)
@@ -108,6 +108,7 @@ class TestEveryModel:
 
 
 class TestYearsAsConditions:
+    @pytest.mark.slow
     def test_reach_what_scipy_says(self):
         # Conditions as they come gave 35 nats.
         r = np.random.default_rng(0)

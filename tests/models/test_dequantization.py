@@ -58,6 +58,7 @@ class TestEstimates:
         assert model.kind == "estimate" and model.is_bound
         assert (single > p).any() and (bound(model) < p).all()
 
+    @pytest.mark.slow
     def test_log_prob_of_many_samples_tends_to_the_exact_value(self, model):
         within = scipy.special.logsumexp(scores_of_grid(model), axis=1) - np.log(10_000)
         assert (within <= exact(model) + 1e-3).all()  # What lies beyond the edges is cut off in samples, and seen by no score.
@@ -79,6 +80,7 @@ class TestEstimates:
         for scores in (model.log_prob(EVENTS[:0]), model.log_prob(EVENTS[:0], num_samples=3), model.lower_bound(EVENTS[:0])):
             assert scores.shape == (0,) and scores.dtype == tf.float64
 
+    @pytest.mark.slow
     def test_evaluate_is_above_the_exact_value_whatever_repeats(self, model):
         x = np.concatenate([np.repeat(EVENTS[k : k + 1], n, axis=0) for k, n in enumerate([900, 1, 300, 5, 60, 0, 0, 200, 34])])
         model.compile("adam")

@@ -44,6 +44,7 @@ class TestProbabilities:
         model = make(cls, event_shape, **config)
         sums_to_1(model.log_prob, event_shape, config["levels"], 1e-5)
 
+    @pytest.mark.slow
     def test_sample_follows_them(self, cls):
         # Every event's frequency among 20,000 samples within five standard errors of its probability.
         model = make(cls, (2, 2), levels=3)
@@ -85,6 +86,7 @@ def test_pixelcnn_plus_plus_binary_data_without_a_mixture_are_bernoulli(num_comp
         make("PixelCNNPlusPlus", (4, 4, 2), levels=2, num_components=None)
 
 
+@pytest.mark.slow
 @pytest.mark.graph
 def test_pixelcnn_plus_plus_learns_that_colours_are_equal():
     x = np.repeat(np.random.default_rng(0).integers(0, 256, (64, 2, 2, 1)), 3, axis=-1)
@@ -135,6 +137,7 @@ class TestBadInput:
             getattr(tfdgm.models, cls)((4,))
 
 
+@pytest.mark.slow
 @every_model
 def test_verify(cls):
     x, condition = np.random.default_rng(0).integers(0, 3, (8, 2, 4)), np.random.default_rng(1).normal(size=(8, 2))
@@ -143,6 +146,7 @@ def test_verify(cls):
     assert not report["mask leaks"].skipped and not report["total mass"].skipped
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cls", ["PixelSNAIL", "ImageTransformer"])
 def test_verify_finds_attention_to_later_pixels(cls, monkeypatch):
     monkeypatch.setattr(tfdgm.layers.CausalAttention, "_is_before", lambda self, s, t: tf.ones_like(s - t) > 0)

@@ -84,6 +84,7 @@ class TestEveryHead:
 
 
 class TestOneDimension:
+    @pytest.mark.slow
     def test_two_modes_are_found(self):
         # With components that start equal, all stay where one normal would be: -2.12 nats.
         random = np.random.default_rng(0)

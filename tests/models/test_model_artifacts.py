@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from contracts import model_cases, passes, weights_of
+from contracts import FAST, model_cases, passes, weights_of
 
 import tfdgm
 from tfdgm.tasks import artifact_checks
@@ -12,7 +12,7 @@ pytestmark = pytest.mark.usefixtures("eagerly")
 
 
 class TestArtifact:
-    @model_cases()
+    @model_cases(fast=FAST)
     def test_saved_model_and_load(self, case, adapted, tmp_path):
         # The SavedModel is traced, the model computes op by op.
         model = adapted(case)
@@ -40,6 +40,7 @@ class TestArtifact:
             np.testing.assert_array_equal(ours, theirs)
         assert int(again.adapted) == 1
 
+    @pytest.mark.slow
     @model_cases("made_categorical", "maf_condition", "realnvp", "gaussian_mixture")
     def test_load_and_train_on_equals_training_in_one_go(self, case, trained, tmp_path):
         # Plain SGD has no state, and these models draw no training noise, so the artifact holds all there is.
@@ -54,7 +55,7 @@ class TestArtifact:
             np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-7)
         assert any((np.abs(a - b) > 1e-4).any() for a, b in zip(half.get_weights(), again.get_weights(), strict=True))
 
-    @model_cases("made_binary", "maf_levels_act_norm", "realnvp_condition", "gaussian_mixture")
+    @model_cases("made_binary", "maf_levels_act_norm", "realnvp_condition", "gaussian_mixture", fast=FAST)
     def test_keras_file_and_train_on_with_adam(self, case, trained, tmp_path):
         # A .keras file holds the optimizer and the training noise's seed as well.
         whole, half = trained(case), trained(case)
@@ -67,6 +68,7 @@ class TestArtifact:
         for ours, theirs in zip(weights_of(again), weights_of(whole), strict=True):
             np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-7)
 
+    @pytest.mark.slow
     @model_cases("maf_levels_act_norm", "realnvp")
     def test_what_was_set_from_data_is_not_set_again_after_loading(self, case, adapted, tmp_path):
         model = adapted(case)

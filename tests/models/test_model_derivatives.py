@@ -5,7 +5,7 @@ import contextlib
 import numpy as np
 import pytest
 import tensorflow as tf
-from contracts import CASES, model_cases, randomize
+from contracts import CASES, FAST, model_cases, randomize
 
 import tfdgm
 from tfdgm.layers import exporting
@@ -65,15 +65,17 @@ def made_ready(case, **changes):
 
 
 class TestScores:
-    @model_cases(*CASES)
+    @model_cases(*CASES, fast=FAST)
     def test_first_and_second_derivatives_in_x_and_weights(self, case):
         self.check(case, "eager")
 
     # XLA takes no second derivative through loops of loops, as in the IAF (TensorFlow 2.21).
+    @pytest.mark.slow
     @model_cases("made_real", "maf_condition", "pixelrnn_row")
     def test_in_a_graph_and_under_xla(self, case):
         self.check(case, "graph", "xla")
 
+    @pytest.mark.slow
     @model_cases("iaf")
     def test_in_a_graph(self, case):
         self.check(case, "graph", num_layers=1, hidden_units=(4,))
@@ -90,6 +92,7 @@ class TestScores:
 
 
 class TestSamples:
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         ("size", "mode"), [(1, "eager"), (2, "eager"), (3, "eager"), (5, "eager"), (3, "xla"), (5, "exporting")]
     )
@@ -109,6 +112,7 @@ class TestSamples:
             up, down = slope(*move(1e-7))[0], slope(*move(-1e-7))[0]
         np.testing.assert_allclose(received, (up - down) / 2e-7, rtol=1e-5)
 
+    @pytest.mark.slow
     @model_cases("made_real", "maf_condition", "iaf", "realnvp")
     def test_second_derivatives(self, case):
         model = made_ready(case)

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from contracts import model_cases
+from contracts import FAST, model_cases
 
 
 class TestSamples:
     @pytest.mark.usefixtures("eagerly")
-    @model_cases()
+    @model_cases(fast=FAST)
     def test_same_seed_same_sample_and_prefix(self, case, adapted):
         model = adapted(case)
         n = 10
@@ -22,12 +22,7 @@ class TestSamples:
         assert (model.sample(n, seed=4, **given).numpy() != sample).any()
 
     @model_cases(
-        "made_real",
-        "iaf",
-        "maf_levels_act_norm",
-        "realnvp_condition",
-        "pixelcnn_condition",
-        "gaussian_mixture",
+        "made_real", "iaf", "maf_levels_act_norm", "realnvp_condition", "pixelcnn_condition", "gaussian_mixture", fast=FAST
     )
     def test_eager_graph_and_xla(self, case, adapted):
         model = adapted(case)

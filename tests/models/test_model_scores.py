@@ -27,6 +27,7 @@ class TestScores:
             other = model.log_prob(case.x[:6], condition=case.condition[6:12])
             assert (np.abs(other - scores) > 1e-6).all()
 
+    @pytest.mark.slow
     @model_cases("made_categorical", "maf", "realnvp_levels")
     def test_from_keras_predict_and_tf_function(self, case, adapted):
         model = adapted(case)
@@ -37,6 +38,7 @@ class TestScores:
         traced = tf.function(model.log_prob)(tf.constant(case.x[:8], model.distribution.dtype))
         np.testing.assert_allclose(traced, scores, rtol=1e-5)
 
+    @pytest.mark.slow
     @model_cases("made_categorical", "maf_condition")
     def test_two_traces_serve_all_sizes(self, case):
         model = case.make()

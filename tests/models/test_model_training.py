@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import tensorflow as tf
-from contracts import CASES, model_cases
+from contracts import CASES, FAST, model_cases
 
 
 def mean_log_prob(model, case):
@@ -13,7 +13,7 @@ def mean_log_prob(model, case):
 
 
 class TestTraining:
-    @model_cases()
+    @model_cases(fast=FAST)
     def test_steps_reach_every_weight_change_scores_and_raise_the_likelihood(self, case):
         model = case.make(seed=1, dtype="float64")
         model.adapt(case.x, case.condition)

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 import tensorflow as tf
-from contracts import CASES, model_cases
+from contracts import CASES, FAST, model_cases
 
 import tfdgm
 
@@ -23,7 +23,7 @@ def outside(case, levels):
 
 @pytest.mark.usefixtures("eagerly")
 class TestOutsideTheLevels:
-    @model_cases(*INTEGERS)
+    @model_cases(*INTEGERS, fast=FAST)
     def test_every_road(self, case, adapted, tmp_path):
         model = adapted(case)
         rows = outside(case, model.levels)

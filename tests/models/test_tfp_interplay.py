@@ -29,6 +29,7 @@ def stock_flow(kind):
 
 @pytest.mark.parametrize("kind", ["maf", "realnvp"])
 class TestStockBijectors:
+    @pytest.mark.slow
     def test_trains_and_exports(self, kind, tmp_path):
         model = tfdgm.DensityModel.from_distribution(stock_flow(kind))
         assert len(model.trainable_weights) == 4
@@ -65,6 +66,7 @@ class TestFromDistribution:
         np.testing.assert_allclose(loc, X.mean(axis=0), atol=0.1)
         np.testing.assert_allclose(np.abs(scale), X.std(axis=0), atol=0.1)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("built", [False, True])
     def test_tfps_own_network(self, built):
         network = tfb.AutoregressiveNetwork(params=2, hidden_units=[8], activation="tanh")
@@ -101,6 +103,7 @@ def flow():
 
 
 class TestInsideTFP:
+    @pytest.mark.slow
     def test_joint_distribution(self, flow):
         joint = tfd.JointDistributionSequential(
             [flow.distribution, lambda flow: tfd.Independent(tfd.Normal(2 * flow, 0.5), 1)], validate_args=True

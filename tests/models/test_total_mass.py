@@ -26,6 +26,7 @@ class TestTotalMass:
         "gaussian_mixture 2": lambda **k: tfdgm.models.GaussianMixture((2,), num_components=2, **k),
     }
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("name", REAL)
     def test_real(self, name):
         model = self.REAL[name](dtype="float64")

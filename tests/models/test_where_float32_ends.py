@@ -42,6 +42,7 @@ class TestWhereFloat32Ends:
             np.testing.assert_array_equal(np.isinf(found), np.isinf(scores))
             np.testing.assert_allclose(found, scores, rtol=1e-3)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("cls", [M.MAF, M.IAF, M.RealNVP])
     def test_deep_flows(self, cls):
         # Without a bound on what layers make, samples hold NaN.

@@ -101,6 +101,7 @@ class TestGeneration:
         expected = network(x, condition=condition)
         np.testing.assert_allclose(params, expected, rtol=1e-10, atol=1e-10)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("name", ["blocks of four, random order", "condition", "D = 1"])
     def test_xla_gives_the_same(self, name):
         network = make(name)

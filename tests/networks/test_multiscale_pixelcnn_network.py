@@ -50,6 +50,7 @@ class TestMultiscalePixelCNN(ImageNetworkContract):
         np.testing.assert_array_equal(when[0, 0::2], [[0, 1, 2], [3, 4, 5]])
         np.testing.assert_array_equal(when[1, 1::2], [[18, 20, 22], [19, 21, 23]])
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("channels", [1, 3])
     def test_network_calls_grow_with_the_logarithm_of_the_pixels(self, channels, monkeypatch):
         calls = []

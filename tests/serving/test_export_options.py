@@ -51,6 +51,7 @@ def exported(tmp_path_factory):
 
 
 class TestPrecision:
+    @pytest.mark.slow
     @pairs(MADE, MAF, REALNVP)
     def test_scores_are_those_of_the_rounded_kernels(self, case, precision, exported):
         model = made(case)
@@ -132,6 +133,7 @@ class TestPrecision:
 
 
 class TestSampler:
+    @pytest.mark.slow
     @model_cases("made_categorical", "realnvp_levels")
     def test_sample_alone_draws_from_it(self, case, tmp_path):
         model = made(case)
@@ -152,6 +154,7 @@ def score_rows(signatures, x):
 
 
 class TestVersions:
+    @pytest.mark.slow
     def test_folders_of_several_versions_have_the_same_signatures(self, tmp_path):
         model = made(CASES["made_real"])
         for version, options in (("1", {}), ("2", {"precision": "float16"}), ("10", {"max_batch": 3})):

@@ -73,6 +73,7 @@ X = [[1.0, -0.5, 0.2], [0.0, 3.0, 1.0]]
 
 
 class TestServed:
+    @pytest.mark.slow
     def test_the_two_newest_versions_and_each_model(self, rest):
         states = {version["version"]: version["state"] for version in get(f"{rest}/rows")["model_version_status"]}
         assert states == {"2": "AVAILABLE", "3": "AVAILABLE"}

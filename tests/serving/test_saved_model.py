@@ -86,6 +86,7 @@ class TestSignatures:
             returned = signatures[name].structured_outputs
             assert {k: (tuple(s.shape), s.dtype) for k, s in returned.items()} == outputs
 
+    @pytest.mark.slow
     @exported_cases
     def test_a_sample_depends_on_its_seed_alone(self, case, exported):
         model, path = exported(case)
@@ -108,6 +109,7 @@ class TestSignatures:
             model.sample(3, seed=4, **{name: value[:3] for name, value in given.items()}), together[:3], rtol=1e-4, atol=1e-5
         )
 
+    @pytest.mark.slow
     @model_cases("iaf", "realnvp_condition", "maf_levels_act_norm", "made_real")
     def test_encode_and_decode(self, case, exported):
         model, path = exported(case)
@@ -312,6 +314,7 @@ class TestDamage:
 
 
 class TestExport:
+    @pytest.mark.slow
     def test_failed_write_leaves_the_old_version_whole(self, tmp_path, monkeypatch):
         case = CASES["made_binary"]
         first, second = case.make(seed=1), case.make(seed=2)

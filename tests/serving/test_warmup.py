@@ -38,6 +38,7 @@ def inputs_of(request):
 
 
 class TestWarmUpRequests:
+    @pytest.mark.slow
     @model_cases("made_binary_condition", "realnvp_levels")
     def test_each_signature_of_each_size_runs(self, case, tmp_path):
         export(case, tmp_path / "digits" / "3", max_batch=5)
@@ -77,6 +78,7 @@ class TestWarmUpRequests:
             assert (tmp_path / version / "saved_model.pb").exists()
             assert not (tmp_path / version / WARM_UP_REQUESTS).exists()
 
+    @pytest.mark.slow
     @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the C library's name is that of Linux")
     @pytest.mark.parametrize(("name", "precision"), [("realnvp_condition", "float32"), ("made_categorical", "bfloat16")])
     def test_tensorflows_c_library_runs_them(self, name, precision, tmp_path):

@@ -118,6 +118,7 @@ class TestFloat64:
 
     X = 1e4 + 1e-3 * np.random.default_rng(0).normal(size=(50, 3))
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("suffix", [".csv", ".npy", ".npz", ".parquet"])
     def test_files_of_every_kind(self, tmp_path, suffix):
         model = tfdgm.models.GaussianMixture((3,), num_components=1, dtype="float64")
@@ -153,6 +154,7 @@ class TestColumns:
         with pytest.raises(DataError, match=r"part-0.csv has no column 'd'\. Expected: a, b, d"):
             beam_scoring.score_files(model, parts, tmp_path / "out", columns=["a", "b", "d"])
 
+    @pytest.mark.slow
     def test_of_a_run_on_the_command_line(self, rows, tmp_path, parts):
         np.savetxt(parts / "part-1.csv", rows[400:410, [2, 0, 1]], delimiter=",", header="c,a,b", comments="", fmt="%.9g")
         run, small = str(tmp_path / "run"), ["--set=model.num_components=1", "--set=training.xla=false", "--epochs=1"]
@@ -257,6 +259,7 @@ class TestOtherFileSystems:
 
 
 class TestErrors:
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         "text,message",
         [

@@ -85,6 +85,7 @@ class TestKnownLast:
         assert len(caught) == 1 and caught[0].filename == __file__
         assert pvalue(drawn[1:], *exact(pixelcnn, LAST)) < 1e-6
 
+    @pytest.mark.slow
     @pytest.mark.graph  # 400,000 candidates.
     @pytest.mark.parametrize("known", [LAST, np.array([[0, 1], [1, 0]])], ids=["last", "between"])
     def test_candidates_follow_the_exact_conditional(self, pixelcnn, known):

@@ -27,6 +27,7 @@ def difference(model, case, weight, step=1e-6):
 
 
 class TestFisherScores:
+    @pytest.mark.slow
     @model_cases("made_categorical", "pixelcnn_condition", "gated_pixelcnn")
     def test_against_finite_differences(self, case):
         model = case.make(seed=2, dtype="float64")
@@ -89,6 +90,7 @@ def embedding(digits):
 
 
 class TestFisherEmbedding:
+    @pytest.mark.slow
     def test_the_projection_about_keeps_distances(self, embedding, digits):
         model, x = embedding.model, digits[:20]
         large = FisherEmbedding(model, size=1024)
@@ -96,6 +98,7 @@ class TestFisherEmbedding:
         far, near = (np.linalg.norm(e[:, None] - e, axis=-1)[np.triu_indices(20, 1)] for e in (scores, projected))
         assert 0.97 < np.mean(near / far) < 1.03 and np.std(near / far) < 0.15
 
+    @pytest.mark.slow
     def test_the_decoder_finds_images(self, embedding, digits):
         error = np.square(embedding.decode(embedding.encode(digits)) - digits).mean()
         assert error < 0.3 * np.square(digits - digits.mean(axis=0)).mean()

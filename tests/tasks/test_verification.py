@@ -107,6 +107,7 @@ class TestVerify:
         logger.warning("another")
         assert heard == ["another"]
 
+    @pytest.mark.slow
     def test_on_own_samples_and_total_mass(self):
         model = tfdgm.models.MAF((2,), num_layers=2, hidden_units=(8,), levels=4, dtype="float64")
         model.use_xla = False
@@ -147,6 +148,7 @@ class TestVerify:
         generated = [check for check in verification._network_checks(subject) if check.name != "mask leaks"]
         assert len(generated) == 2 and all(check.passed for check in generated), generated
 
+    @pytest.mark.slow
     def test_a_stock_distribution(self):
         model = tfdgm.DensityModel.from_distribution(tfd.MultivariateNormalDiag(tf.Variable([1.0, 2.0])))
         report = tfdgm.verify(model)
@@ -356,11 +358,13 @@ class TestSavedModels:
         model.use_xla = False
         return randomize(model, seed)
 
+    @pytest.mark.slow
     def test_a_sound_folder_passes(self, tmp_path):
         self.model().export(tmp_path / "1")
         report = tfdgm.verify(tmp_path)
         assert report.passed and not report["load: log_prob"].skipped, str(report)
 
+    @pytest.mark.slow
     def test_a_kernel_off_by_a_hundredth(self, tmp_path):
         model = self.model()
         model.export(tmp_path / "1")
@@ -369,6 +373,7 @@ class TestSavedModels:
         report = tfdgm.verify(model, artifact=tmp_path)
         assert report["SavedModel: log_prob"].passed is False and report["load: log_prob"].passed is False
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("other", [{"activation": "tanh"}, {"input_order": "right-to-left"}])
     def test_another_models_graph(self, other, tmp_path):
         # With weights of the same shapes, and the right ones: loaded as a Keras model, nothing is wrong.
@@ -378,6 +383,7 @@ class TestSavedModels:
         report = tfdgm.verify(tmp_path / "1")
         assert report["SavedModel: log_prob"].passed is False and report["load: log_prob"].passed
 
+    @pytest.mark.slow
     def test_cut_variables(self, tmp_path):
         self.model().export(tmp_path / "1")
         variables = tmp_path / "1" / "variables" / "variables.data-00000-of-00001"

@@ -57,6 +57,7 @@ class TestNetworks:
     def test_each_has_a_case(self):
         assert {case.cls.__name__ for case in NETWORK_CASES.values()} == set(any_backend_run.NETWORKS)
 
+    @pytest.mark.slow
     @backends
     def test_losses_and_gradients_are_those_of_tensorflow(self, backend, tmp_path):
         # In float64, with dropout, whose masks are the same everywhere. One process for all networks: starting it takes longest.
@@ -215,6 +216,7 @@ def run(finished, tmp_path):
 
 
 class TestRun:
+    @pytest.mark.slow
     def test_what_it_leaves(self, finished):
         assert {path.name for path in finished[0].iterdir()} == {"recipe.toml", "record.json", "weights.weights.h5"}
 
@@ -236,6 +238,7 @@ class TestRun:
 
 
 class TestExport:
+    @pytest.mark.slow
     def test_the_entry(self, run):
         record = json.loads((run / "record.json").read_text())
         with pytest.raises(tfdgm.zoo.ZooError, match="was trained without TensorFlow: `tfdgm export"):

@@ -36,6 +36,7 @@ def fit(model, checkpoints, epochs, stop_at=None):
 
 
 class TestCheckpoints:
+    @pytest.mark.slow
     def test_an_interrupted_training_ends_as_an_unbroken_one(self, tmp_path):
         unbroken, a = model(), Checkpoints(tmp_path / "a")
         fit(unbroken, a, 8)

@@ -2,6 +2,7 @@ import time
 
 import keras
 import numpy as np
+import pytest
 import tensorflow as tf
 from contracts import CASES
 
@@ -28,6 +29,7 @@ def share(seconds_per_batch, **compile_options):
 
 
 class TestDataWait:
+    @pytest.mark.slow
     def test_slow_data(self):
         assert 0.5 < share(0.1) <= 1.0
 

@@ -29,6 +29,7 @@ def spoiled(*batches):
 
 
 class TestNonFiniteGradient:
+    @pytest.mark.slow
     @pytest.mark.graph
     @pytest.mark.parametrize("use_xla", [False, True])
     def test_the_step_is_skipped_and_counted(self, use_xla):

@@ -29,6 +29,7 @@ def train(name, dtype, **changes):
 
 
 class TestMixedPrecision:
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         ("name", "policy"), [("maf_condition", "mixed_float16"), ("realnvp", "mixed_bfloat16"), ("iaf", "mixed_bfloat16")]
     )
@@ -40,6 +41,7 @@ class TestMixedPrecision:
         assert {w.dtype for w in mixed.trainable_weights} == {"float32"}
         assert int(mixed.skipped_steps.numpy()) == 0
 
+    @pytest.mark.slow
     @pytest.mark.usefixtures("eagerly")
     @pytest.mark.parametrize("name", [name for name, case in CASES.items() if len(case.config["event_shape"]) > 1])
     def test_a_step_of_an_image_model_is_near_that_in_full_precision(self, name):
@@ -69,6 +71,7 @@ class TestMixedPrecision:
         assert matmul_dtypes(model, step, x) == {HALF[policy]}
         assert matmul_dtypes(model, lambda x: model(x), x) == {tf.float32}  # And back.
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("policy", HALF)
     def test_scores_and_samples_are_those_of_full_precision(self, policy):
         case = CASES["maf"]
@@ -103,6 +106,7 @@ class TestMixedPrecision:
         np.testing.assert_array_equal(model.trainable_weights[1].numpy(), before)
         model.set_weights(kept)
 
+    @pytest.mark.slow
     def test_the_artifact_is_in_full_precision(self, tmp_path):
         case = CASES["maf"]
         model, _ = train("maf", "mixed_bfloat16")

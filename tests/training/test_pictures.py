@@ -125,6 +125,7 @@ class TestFigures:
         image = matplotlib.image.imread(tmp_path / "curves.png")
         assert image.shape[:2] == (462, 770) and image[..., :3].std() > 0.01
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("size", [1, 2, 6, 43])
     def test_vectors(self, tmp_path, size):
         random = np.random.default_rng(0)

@@ -62,6 +62,7 @@ class TestLookup:
 
 
 class TestArtifacts:
+    @pytest.mark.slow
     @pytest.mark.parametrize("name", zoo.names())
     def test_signatures_refuse_values_that_are_no_level(self, name):
         log_prob = tf.saved_model.load(str(zoo.find(name) / "1")).signatures["log_prob"]

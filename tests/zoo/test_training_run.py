@@ -18,6 +18,7 @@ QUIET = {"verbose": 0, "report": lambda line: None}
 
 
 class TestFinishedRun:
+    @pytest.mark.slow
     def test_the_folder_is_a_zoo_entry(self, finished):
         assert {p.name for p in finished.iterdir()} == {"recipe.toml", "card.json", "curves.png", "samples.png", "1"}
         for name in ("curves.png", "samples.png"):
@@ -67,6 +68,7 @@ class TestFinishedRun:
 
 
 class TestOptionsOfTraining:
+    @pytest.mark.slow
     @pytest.mark.graph
     def test_accumulation_precision_and_steps_in_one_call(self, recipe, tmp_path):
         training = {**recipe["training"], "accumulate_steps": 2, "precision": "mixed_bfloat16", "steps_per_execution": 3}
@@ -102,6 +104,7 @@ class TestOptionsOfTraining:
         runs.report_emulation(precision, lines.append)
         assert len(lines) == slow
 
+    @pytest.mark.slow
     def test_logs_for_tensorboard(self, recipe, tmp_path):
         pytest.importorskip("tensorboard")
         from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -147,6 +150,7 @@ class TestImagesAndRestart:
 
 
 class TestResume:
+    @pytest.mark.slow
     def test_a_kill_after_the_last_epoch_needs_no_training(self, recipe, tmp_path, monkeypatch):
         sections = {**recipe, "training": {"epochs": 1}}
         export = tfdgm.DensityModel.export
