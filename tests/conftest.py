@@ -33,7 +33,7 @@ def pytest_addoption(parser):
 
 
 def pytest_collection_modifyitems(config, items):
-    """Without --all, slow tests are left out. With it, files with slow tests come first, so that with several processes what
+    """Without --all, slow tests are left out. Files that hold some come first, so that with several processes what
     starts last is short."""
     slow = [item for item in items if item.get_closest_marker("slow")]
     if not config.getoption("--all"):

@@ -126,14 +126,8 @@ class MADE(AutoregressiveNetwork):
         weights, x, hidden = state
         # x_prev is noise at t = 0; a zero is written, which row 0 has anyway.
         x = update_slice(x, [ops.maximum(t - 1, 0), 0], ops.where(t > 0, x_prev, ops.zeros_like(x_prev))[None])
-        seen = []
-
-        def emit(j, params):
-            seen.append(params)
-            return x_prev, []
-
-        _, hidden = MADEBlocks(self, 1).block(t, weights, x, hidden, emit)
-        return seen[0], (weights, x, hidden)
+        (_, params), hidden = MADEBlocks(self, 1).block(t, weights, x, hidden, lambda j, params: (x_prev, [params]))
+        return params[0], (weights, x, hidden)
 
     def generate(self, emit, inputs, condition=None, *, output_shapes=()):
         inputs = keras.tree.map_structure(self._in_order, inputs)
