@@ -10,10 +10,14 @@ from tfdgm.networks import MADE
 
 
 class MAF(DensityModel):
-    """Masked autoregressive flow: Papamakarios et al. 2017, arXiv:1705.07057. Scoring is one pass of each network.
+    """Masked autoregressive flow. Exact log p(x), in one pass of each network; a sample goes dimension by dimension.
 
-    num_layers affine autoregressive layers, each with a MADE over the dimensions in alternating order: x = f_1(... f_K(z)).
-    We differ from the paper: log-scales are bounded, and ActNorm (optional) stands where the paper has batch normalisation.
+        x = f_1(... f_K(z)),  z ~ N(0, I),  f_k: x_i = z_i exp(a_i) + m_i,  (m_i, r_i) = network_k(x_<i)
+        a = bounded_log_scale(r),  log p(x) = log N(z; 0, I) - sum_k sum_i a_i
+
+    with a MADE in each layer, over the dimensions in alternating order.
+
+    Shapes: x [*batch, *event_shape], c [*batch, *condition_shape] -> log_prob [*batch], nats; sample [n, *event_shape].
 
     Args:
       event_shape: shape of one event, e.g. (43,) or (8, 8).
@@ -22,11 +26,29 @@ class MAF(DensityModel):
       activation: any Keras activation.
       residual: residual connections between hidden layers of one width.
       act_norm: an ActNorm after each layer.
-      levels: L for integer data 0..L-1, which is dequantized uniformly and carried to the real line; log_prob is then a bound.
+      levels: L for integer data 0..L-1, which is dequantized uniformly and carried to the real line; log_prob is then an
+        estimate, whose mean is a lower bound.
       standardize: subtracts the training data's mean and divides by its standard deviation, inside the model: `log_prob`
         stays that of the data as given.
       condition_shape: shape of the condition c in p(x|c), or None.
       seed: of the training noise.
+      dtype, name: of the Keras model.
+
+    Raises:
+      ValueError: for sizes below 1, and `residual` with hidden layers of several widths.
+      ValueError: from `log_prob` and `fit` for x of another shape, and for numbers that are not finite or no levels.
+
+    Source: Papamakarios et al. 2017, arXiv:1705.07057, eq. 3-4. We differ: log-scales are bounded (within +-7), and
+    ActNorm (optional) stands where the paper has batch normalisation.
+
+    Example:
+
+        >>> x = np.random.default_rng(0).normal(size=(8, 3))
+        >>> model = tfdgm.models.MAF((3,), num_layers=2, hidden_units=(8,))
+        >>> model.compile("adam")
+        >>> history = model.fit(x, verbose=0)
+        >>> model.log_prob(x).shape, model.sample(2, seed=1).shape
+        (TensorShape([8]), TensorShape([2, 3]))
     """
 
     def __init__(
