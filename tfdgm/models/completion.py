@@ -2,9 +2,12 @@
 
 import math
 import warnings
+from collections.abc import Callable
 
+import keras
 import numpy as np
 import tensorflow as tf
+from numpy.typing import ArrayLike
 
 from tfdgm.arguments import check_whole
 from tfdgm.distributions import candidates
@@ -12,7 +15,15 @@ from tfdgm.distributions.noise import derived_seeds
 from tfdgm.models import inputs
 
 
-def complete(model, x, known, seeds_of, seed, condition, num_candidates):
+def complete(
+    model: keras.Model,
+    x: ArrayLike,
+    known: ArrayLike,
+    seeds_of: Callable,
+    seed: int | None,
+    condition: ArrayLike | None,
+    num_candidates: int | None,
+) -> tf.Tensor:
     """`DensityModel.complete`; seeds_of: (seed, n) -> the seeds of n rows."""
     x = model.check_x(x)
     batch = x.shape[: x.ndim - len(model.event_shape)]

@@ -1,5 +1,7 @@
 import math
+from collections.abc import Sequence
 
+import keras
 import numpy as np
 import tensorflow as tf
 from tensorflow_probability import bijectors as tfb
@@ -49,7 +51,17 @@ class GaussianMixture(DensityModel):
         (TensorShape([8]), TensorShape([2, 3]))
     """
 
-    def __init__(self, event_shape, *, num_components=10, levels=None, standardize=True, seed=0, dtype=None, name=None):
+    def __init__(
+        self,
+        event_shape: Sequence[int],
+        *,
+        num_components: int = 10,
+        levels: int | None = None,
+        standardize: bool = True,
+        seed: int = 0,
+        dtype: str | keras.DTypePolicy | None = None,
+        name: str | None = None,
+    ):
         super().__init__(dtype=dtype, name=name)
         mixture = _Mixture(event_shape, num_components, tf.as_dtype(self.compute_dtype), seed)
         self._set_distribution(flow_over([], event_shape, levels, standardize, None, self.dtype_policy, base=mixture), seed)

@@ -1,3 +1,7 @@
+from collections.abc import Callable, Sequence
+
+import keras
+
 from tfdgm.models.density_model import DensityModel
 from tfdgm.models.flows import flow_over
 from tfdgm.models.maf import autoregressive_layers
@@ -47,19 +51,19 @@ class IAF(DensityModel):
 
     def __init__(
         self,
-        event_shape,
+        event_shape: Sequence[int],
         *,
-        num_layers=5,
-        hidden_units=(512, 512),
-        activation="relu",
-        residual=False,
-        act_norm=False,
-        levels=None,
-        standardize=True,
-        condition_shape=None,
-        seed=0,
-        dtype=None,
-        name=None,
+        num_layers: int = 5,
+        hidden_units: Sequence[int] = (512, 512),
+        activation: str | Callable = "relu",
+        residual: bool = False,
+        act_norm: bool = False,
+        levels: int | None = None,
+        standardize: bool = True,
+        condition_shape: Sequence[int] | None = None,
+        seed: int = 0,
+        dtype: str | keras.DTypePolicy | None = None,
+        name: str | None = None,
     ):
         super().__init__(dtype=dtype, name=name)
         bijectors = autoregressive_layers(

@@ -1,3 +1,7 @@
+from collections.abc import Callable, Sequence
+
+import keras
+
 from tfdgm import families, networks
 from tfdgm.distributions import Autoregressive
 from tfdgm.models.density_model import DensityModel
@@ -49,22 +53,22 @@ class MADE(DensityModel):
 
     def __init__(
         self,
-        event_shape,
+        event_shape: Sequence[int],
         *,
-        levels=2,
-        num_components=10,
-        hidden_units=(500,),
-        activation="relu",
-        input_order="left-to-right",
-        hidden_degrees="sequential",
-        residual=False,
-        direct=True,
-        dropout=0.0,
-        standardize=True,
-        condition_shape=None,
-        seed=0,
-        dtype=None,
-        name=None,
+        levels: int | None = 2,
+        num_components: int = 10,
+        hidden_units: Sequence[int] = (500,),
+        activation: str | Callable = "relu",
+        input_order: str | Sequence[int] = "left-to-right",
+        hidden_degrees: str = "sequential",
+        residual: bool = False,
+        direct: bool = True,
+        dropout: float = 0.0,
+        standardize: bool = True,
+        condition_shape: Sequence[int] | None = None,
+        seed: int = 0,
+        dtype: str | keras.DTypePolicy | None = None,
+        name: str | None = None,
     ):
         super().__init__(dtype=dtype, name=name)
         family = families.MixtureOfNormals(num_components) if levels is None else families.of_levels(levels)

@@ -1,9 +1,10 @@
 import math
+from collections.abc import Callable, Sequence
 
 import keras
 
 from tfdgm.arguments import check_whole
-from tfdgm.bijectors import ActNorm, MaskedAutoregressiveLayers
+from tfdgm.bijectors import ActNorm, Bijector, MaskedAutoregressiveLayers
 from tfdgm.models.density_model import DensityModel
 from tfdgm.models.flows import flow_over
 from tfdgm.networks import MADE
@@ -53,19 +54,19 @@ class MAF(DensityModel):
 
     def __init__(
         self,
-        event_shape,
+        event_shape: Sequence[int],
         *,
-        num_layers=5,
-        hidden_units=(512, 512),
-        activation="relu",
-        residual=False,
-        act_norm=False,
-        levels=None,
-        standardize=True,
-        condition_shape=None,
-        seed=0,
-        dtype=None,
-        name=None,
+        num_layers: int = 5,
+        hidden_units: Sequence[int] = (512, 512),
+        activation: str | Callable = "relu",
+        residual: bool = False,
+        act_norm: bool = False,
+        levels: int | None = None,
+        standardize: bool = True,
+        condition_shape: Sequence[int] | None = None,
+        seed: int = 0,
+        dtype: str | keras.DTypePolicy | None = None,
+        name: str | None = None,
     ):
         super().__init__(dtype=dtype, name=name)
         bijectors = autoregressive_layers(
@@ -75,8 +76,16 @@ class MAF(DensityModel):
 
 
 def autoregressive_layers(
-    event_shape, num_layers, hidden_units, activation, residual, act_norm, condition_shape, dtype, inverted=False
-):
+    event_shape: Sequence[int],
+    num_layers: int,
+    hidden_units: Sequence[int],
+    activation: str | Callable,
+    residual: bool,
+    act_norm: bool,
+    condition_shape: Sequence[int] | None,
+    dtype: keras.DTypePolicy,
+    inverted: bool = False,
+) -> list[Bijector]:
     """The bijectors of a MAF, or of an IAF where `inverted`, data side first."""
     check_whole(num_layers=num_layers)
     size = math.prod(event_shape)

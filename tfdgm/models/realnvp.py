@@ -1,5 +1,7 @@
 import math
+from collections.abc import Callable, Sequence
 
+import keras
 import numpy as np
 
 from tfdgm.arguments import check_whole
@@ -57,20 +59,20 @@ class RealNVP(DensityModel):
 
     def __init__(
         self,
-        event_shape,
+        event_shape: Sequence[int],
         *,
-        num_layers=8,
-        hidden_units=(256, 256),
-        activation="relu",
-        residual=False,
-        dropout=0.0,
-        act_norm=True,
-        levels=None,
-        standardize=True,
-        condition_shape=None,
-        seed=0,
-        dtype=None,
-        name=None,
+        num_layers: int = 8,
+        hidden_units: Sequence[int] = (256, 256),
+        activation: str | Callable = "relu",
+        residual: bool = False,
+        dropout: float = 0.0,
+        act_norm: bool = True,
+        levels: int | None = None,
+        standardize: bool = True,
+        condition_shape: Sequence[int] | None = None,
+        seed: int = 0,
+        dtype: str | keras.DTypePolicy | None = None,
+        name: str | None = None,
     ):
         super().__init__(dtype=dtype, name=name)
         size = math.prod(event_shape)

@@ -1,5 +1,6 @@
 import functools
 import math
+from collections.abc import Sequence
 
 from keras import ops
 
@@ -53,16 +54,16 @@ class PixelCNNPlusPlus(ImageNetwork):
 
     def __init__(
         self,
-        event_shape,
+        event_shape: Sequence[int],
         *,
-        params_size=1,
-        levels=None,
-        filters=32,
-        num_resnets=1,
-        num_downsamplings=2,
-        dropout=0.5,
-        condition_shape=None,
-        seed=0,
+        params_size: int = 1,
+        levels: int | None = None,
+        filters: int = 32,
+        num_resnets: int = 1,
+        num_downsamplings: int = 2,
+        dropout: float = 0.5,
+        condition_shape: Sequence[int] | None = None,
+        seed: int = 0,
         **kwargs,
     ):
         super().__init__(event_shape, params_size, condition_shape, **kwargs)
