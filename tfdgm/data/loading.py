@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import pathlib
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -12,19 +13,19 @@ from tfdgm.event import Event
 
 
 def load(
-    source,
+    source: str | os.PathLike,
     *,
-    batch_size=256,
-    data_dir=None,
-    condition=None,
-    valid_fraction=0.1,
-    test_fraction=0.1,
-    seed=0,
-    shuffle=True,
-    levels=None,
-    dtype="float32",
-    columns=None,
-):
+    batch_size: int | None = 256,
+    data_dir: str | os.PathLike | None = None,
+    condition: str | Sequence[str] | None = None,
+    valid_fraction: float = 0.1,
+    test_fraction: float = 0.1,
+    seed: int = 0,
+    shuffle: bool = True,
+    levels: int | None = None,
+    dtype: str = "float32",
+    columns: Sequence[str] | None = None,
+) -> splits.Splits:
     """(train, valid, test) of a data set, as `tf.data.Dataset`s of batches of `x`, or of `(x, condition)`.
 
     Args:
@@ -92,17 +93,17 @@ def load(
 
 
 def load_arrays(
-    source,
+    source: str | os.PathLike,
     *,
-    data_dir=None,
-    condition=None,
-    valid_fraction=0.1,
-    test_fraction=0.1,
-    seed=0,
-    levels=None,
-    dtype="float32",
-    columns=None,
-):
+    data_dir: str | os.PathLike | None = None,
+    condition: str | Sequence[str] | None = None,
+    valid_fraction: float = 0.1,
+    test_fraction: float = 0.1,
+    seed: int = 0,
+    levels: int | None = None,
+    dtype: str = "float32",
+    columns: Sequence[str] | None = None,
+) -> content.Content:
     """`load` without `tf.data`: a `Content` whose parts "train", "valid" and "test" hold arrays. Arguments as in `load`.
 
     Files and "digits" need no TensorFlow; other named sets need none where `data_dir` holds what `pack` wrote.
@@ -122,7 +123,13 @@ def load_arrays(
     return dataclasses.replace(what, parts=parts)
 
 
-def pack(source, folder, *, data_dir=None, condition=None):
+def pack(
+    source: str,
+    folder: str | os.PathLike,
+    *,
+    data_dir: str | os.PathLike | None = None,
+    condition: str | Sequence[str] | None = None,
+) -> pathlib.Path:
     """Writes a named set to `<folder>/<source>.npz`; with data_dir=folder, `load` and `load_arrays` read it from there,
     also where TensorFlow Datasets is not installed. `condition` as in `load`. Returns the path."""
     source = _as_source(source)
@@ -133,7 +140,16 @@ def pack(source, folder, *, data_dir=None, condition=None):
     return path
 
 
-def stream(source, batch_size, data_dir=None, levels=None, split=None, *, dtype="float64", columns=None):
+def stream(
+    source: str | os.PathLike,
+    batch_size: int | None,
+    data_dir: str | os.PathLike | None = None,
+    levels: int | None = None,
+    split: str | None = None,
+    *,
+    dtype: str = "float64",
+    columns: Sequence[str] | None = None,
+) -> Iterator[np.ndarray]:
     """Yields numpy batches [batch_size, *event_shape] of all rows of a source, in order; the last is smaller.
 
     Files are read as the batches are taken, in constant memory (an .npz array is read whole). `split` keeps
@@ -153,7 +169,7 @@ def stream(source, batch_size, data_dir=None, levels=None, split=None, *, dtype=
     return _rebatch(_all_rows(_read(source, _folder(data_dir), None, levels, dtype, columns), dtype), batch_size)
 
 
-def files_of(source):
+def files_of(source: str | os.PathLike) -> list[pathlib.Path]:
     """The files that a source is read from, as absolute paths; none for a name."""
     source = _as_source(source)
     return [pathlib.Path(path).resolve() for path in files.paths_of(source)] if _is_file(source) else []

@@ -1,6 +1,15 @@
 """What `tfdgm.data.load` returns."""
 
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
 import numpy as np
+
+from tfdgm.data.content import Part
+from tfdgm.event import Event
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 # Up to this size a split is copied into memory once; above it, batches are read from the memory-mapped file.
 _RESIDENT_BYTES = 512 * 2**20
@@ -27,19 +36,19 @@ class Splits:
 
     def __init__(
         self,
-        train,
-        valid,
-        test,
+        train: "tf.data.Dataset",
+        valid: "tf.data.Dataset",
+        test: "tf.data.Dataset",
         *,
-        name,
-        event,
-        dtype,
-        condition_shape,
-        num_rows,
-        sha256,
-        description,
-        columns,
-        train_epochs,
+        name: str,
+        event: Event,
+        dtype: str,
+        condition_shape: Sequence[int] | None,
+        num_rows: Sequence[int],
+        sha256: str,
+        description: str,
+        columns: Sequence[str] | None,
+        train_epochs: Callable,
     ):
         self.train, self.valid, self.test = train, valid, test
         self._train_epochs = train_epochs
@@ -52,7 +61,7 @@ class Splits:
         self.description = description
         self.columns = columns
 
-    def train_epochs(self, first, last):
+    def train_epochs(self, first: int, last: int) -> "tf.data.Dataset":
         """The batches of train, shuffled, for the epochs first..last-1 one after another.
 
         For `fit` with `steps_per_epoch`. The order within an epoch depends on its number and the seed alone, so
@@ -72,7 +81,9 @@ class Splits:
         )
 
 
-def make_dataset(part, *, dtype, condition_dtype, batch_size, shuffle, seed):
+def make_dataset(
+    part: Part, *, dtype: str, condition_dtype: str, batch_size: int | None, shuffle: bool, seed: int
+) -> "tf.data.Dataset":
     """A `tf.data.Dataset` over a `Part`: row numbers are shuffled and batched, then the rows are gathered.
 
     Working on row numbers keeps the per-row cost to one integer, whatever the event's size.
@@ -92,7 +103,7 @@ def make_dataset(part, *, dtype, condition_dtype, batch_size, shuffle, seed):
     return dataset.prefetch(tf.data.AUTOTUNE)
 
 
-def make_epochs(part, *, dtype, condition_dtype, batch_size, seed):
+def make_epochs(part: Part, *, dtype: str, condition_dtype: str, batch_size: int | None, seed: int) -> Callable:
     """`Splits.train_epochs` over a `Part`."""
     import tensorflow as tf
 

@@ -1,8 +1,10 @@
 import itertools
+from collections.abc import Callable
 
 import keras
 import numpy as np
 from keras import ops
+from numpy.typing import ArrayLike
 
 from tfdgm.layers.exporting import is_exporting
 
@@ -22,7 +24,15 @@ class MaskedDense(keras.layers.Layer):
       kernel_initializer: any Keras initializer; drawn in full, then masked.
     """
 
-    def __init__(self, mask, *, activation=None, use_bias=True, kernel_initializer="glorot_uniform", **kwargs):
+    def __init__(
+        self,
+        mask: ArrayLike,
+        *,
+        activation: str | Callable | None = None,
+        use_bias: bool = True,
+        kernel_initializer: str | keras.initializers.Initializer = "glorot_uniform",
+        **kwargs,
+    ):
         super().__init__(**kwargs)
         self.mask = np.asarray(mask, bool)
         if self.mask.ndim != 2:

@@ -18,9 +18,12 @@ of candidates, (sum w)^2 / sum w^2, is below 2.
 
 import math
 import warnings
+from collections.abc import Callable
 
+import keras
 import numpy as np
 import tensorflow as tf
+from numpy.typing import ArrayLike
 
 from tfdgm.arguments import check_whole
 from tfdgm.distributions import candidates
@@ -29,7 +32,15 @@ from tfdgm.models.arguments import zeros_and_ones
 from tfdgm.models.columns import in_order
 
 
-def complete(model, x, known, seeds_of, seed, condition, num_candidates):
+def complete(
+    model: keras.Model,
+    x: ArrayLike,
+    known: ArrayLike,
+    seeds_of: Callable,
+    seed: int | None,
+    condition: ArrayLike | None,
+    num_candidates: int | None,
+) -> tf.Tensor:
     """`DensityModel.complete`; seeds_of: (seed, n) -> the seeds of n rows."""
     x = model.check_x(x)
     batch = model.event.batch_of(x)

@@ -1,5 +1,7 @@
 import math
+from collections.abc import Sequence
 
+import keras
 import numpy as np
 import tensorflow as tf
 from tensorflow_probability import bijectors as tfb
@@ -15,18 +17,52 @@ from tfdgm.models.flows import flow_over
 
 
 class GaussianMixture(DensityModel):
-    """p(x) = sum_k w_k N(x; m_k, S_k), full covariances: the honest baseline.
+    """A mixture of Gaussians with full covariances: the honest baseline.
+
+        p(x) = sum_k w_k N(x; m_k, S_k)
 
     `fit` begins with scikit-learn's EM on the training data and goes on by gradient steps; `adapt(x)` alone is EM alone.
     Sampling and scoring cost K Gaussians.
 
+    Shapes: x [*batch, *event_shape] -> log_prob [*batch], nats; sample [n, *event_shape].
+
     Args:
       event_shape: shape of one event; D is its size, and the model has K (1 + D + D (D + 1) / 2) parameters.
       num_components: K.
-      levels, standardize, seed: as in MAF; `seed` also starts EM.
+      levels: L for integer data 0..L-1, which is dequantized uniformly and carried to the real line; log_prob is then an
+        estimate, whose mean is a lower bound.
+      standardize: subtracts the training data's mean and divides by its standard deviation, inside the model: `log_prob`
+        stays that of the data as given.
+      seed: of EM's start and the training noise.
+      dtype, name: of the Keras model.
+
+    Raises:
+      ValueError: for `num_components` below 1.
+      ValueError: from `log_prob` and `fit` for x of another shape, and for numbers that are not finite or no levels.
+
+    Source: Bishop, Pattern Recognition and Machine Learning, 2006, eq. 9.7. EM adds 1e-4 to each variance, so that none is zero.
+
+    Example:
+
+        >>> x = np.random.default_rng(0).normal(size=(8, 3))
+        >>> model = tfdgm.models.GaussianMixture((3,), num_components=2)
+        >>> model.compile("adam")
+        >>> history = model.fit(x, verbose=0)
+        >>> model.log_prob(x).shape, model.sample(2, seed=1).shape
+        (TensorShape([8]), TensorShape([2, 3]))
     """
 
-    def __init__(self, event_shape, *, num_components=10, levels=None, standardize=True, seed=0, dtype=None, name=None):
+    def __init__(
+        self,
+        event_shape: Sequence[int],
+        *,
+        num_components: int = 10,
+        levels: int | None = None,
+        standardize: bool = True,
+        seed: int = 0,
+        dtype: str | keras.DTypePolicy | None = None,
+        name: str | None = None,
+    ):
         super().__init__(dtype=dtype, name=name)
         mixture = _Mixture(event_shape, num_components, tf.as_dtype(self.compute_dtype), seed)
         self._set_distribution(flow_over([], event_shape, levels, standardize, None, self.dtype_policy, base=mixture), seed)

@@ -1,8 +1,10 @@
 import math
+from collections.abc import Sequence
 
 import keras
 import numpy as np
 from keras import ops
+from numpy.typing import ArrayLike
 
 from tfdgm.arguments import check_types
 from tfdgm.layers import reorder, take_row, update_slice
@@ -31,7 +33,14 @@ class AutoregressiveNetwork(keras.layers.Layer):
         check_types(cls.__init__, (None, *args), kwargs)
         return super().__new__(cls, *args, **kwargs)
 
-    def __init__(self, event_shape, params_size, order, condition_shape=None, **kwargs):
+    def __init__(
+        self,
+        event_shape: Sequence[int],
+        params_size: int,
+        order: ArrayLike,
+        condition_shape: Sequence[int] | None = None,
+        **kwargs,
+    ):
         super().__init__(**kwargs)
         self.event_shape = tuple(event_shape)
         self.event_size = math.prod(self.event_shape)

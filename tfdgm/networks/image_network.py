@@ -1,3 +1,5 @@
+from collections.abc import Sequence
+
 import keras
 import numpy as np
 from keras import ops
@@ -23,7 +25,7 @@ class ImageNetwork(AutoregressiveNetwork):
       condition_shape: shape of the condition, or None.
     """
 
-    def __init__(self, event_shape, params_size, condition_shape=None, **kwargs):
+    def __init__(self, event_shape: Sequence[int], params_size: int, condition_shape: Sequence[int] | None = None, **kwargs):
         event_shape = tuple(event_shape)
         if len(event_shape) not in (2, 3) or min(event_shape) < 1:
             raise ValueError(

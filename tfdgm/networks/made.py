@@ -1,4 +1,5 @@
 import math
+from collections.abc import Callable, Sequence
 
 import keras
 import numpy as np
@@ -44,19 +45,19 @@ class MADE(AutoregressiveNetwork):
 
     def __init__(
         self,
-        event_shape,
+        event_shape: Sequence[int],
         *,
-        params_size=1,
-        hidden_units=(512, 512),
-        activation="relu",
-        input_order="left-to-right",
-        hidden_degrees="sequential",
-        residual=False,
-        direct=False,
-        dropout=0.0,
-        condition_shape=None,
-        output_initializer="glorot_uniform",
-        seed=0,
+        params_size: int = 1,
+        hidden_units: Sequence[int] = (512, 512),
+        activation: str | Callable = "relu",
+        input_order: str | Sequence[int] = "left-to-right",
+        hidden_degrees: str = "sequential",
+        residual: bool = False,
+        direct: bool = False,
+        dropout: float = 0.0,
+        condition_shape: Sequence[int] | None = None,
+        output_initializer: str | keras.initializers.Initializer = "glorot_uniform",
+        seed: int = 0,
         **kwargs,
     ):
         random = FrozenRandom(seed)

@@ -1,4 +1,5 @@
 import math
+from collections.abc import Sequence
 
 import keras
 import numpy as np
@@ -51,18 +52,18 @@ class MultiscalePixelCNN(AutoregressiveNetwork):
 
     def __init__(
         self,
-        event_shape,
+        event_shape: Sequence[int],
         *,
-        params_size=1,
-        num_scales=2,
-        filters=48,
-        num_layers=2,
-        base_layers=4,
-        kernel_size=3,
-        head_filters=96,
-        dropout=0.0,
-        condition_shape=None,
-        seed=0,
+        params_size: int = 1,
+        num_scales: int = 2,
+        filters: int = 48,
+        num_layers: int = 2,
+        base_layers: int = 4,
+        kernel_size: int = 3,
+        head_filters: int = 96,
+        dropout: float = 0.0,
+        condition_shape: Sequence[int] | None = None,
+        seed: int = 0,
         **kwargs,
     ):
         event_shape = tuple(event_shape)

@@ -1,4 +1,5 @@
 import math
+from collections.abc import Callable, Sequence
 
 import keras
 from keras import ops
@@ -35,18 +36,18 @@ class PixelCNN(ImageNetwork):
 
     def __init__(
         self,
-        event_shape,
+        event_shape: Sequence[int],
         *,
-        params_size=1,
-        filters=96,
-        num_layers=7,
-        kernel_size=3,
-        first_kernel_size=7,
-        head_filters=96,
-        activation="relu",
-        dropout=0.0,
-        condition_shape=None,
-        seed=0,
+        params_size: int = 1,
+        filters: int = 96,
+        num_layers: int = 7,
+        kernel_size: int = 3,
+        first_kernel_size: int = 7,
+        head_filters: int = 96,
+        activation: str | Callable = "relu",
+        dropout: float = 0.0,
+        condition_shape: Sequence[int] | None = None,
+        seed: int = 0,
         **kwargs,
     ):
         super().__init__(event_shape, params_size, condition_shape, **kwargs)
@@ -114,20 +115,18 @@ class PixelCNN(ImageNetwork):
         return [self.first.write(column, channel, x[:, None], row[0]), *row[1:]]
 
     def step_in_row(self, column, channel, weights, above, row):
-        g, row = self.activation, list(row)
-        states = enumerate(zip(self._convolutions, weights[0], above, strict=True))
+        g, weights, row = self.activation, weights[0], list(row)
+        layers = self._convolutions
 
-        def step(x):
-            i, (layer, w, a) = next(states)
-            y, row[i] = layer.step(column, channel, x, w, a, row[i])
+        def step(at, x):
+            y, row[at] = layers[at].step(column, channel, x, weights[at], above[at], row[at])
             return y
 
-        _, (first, w, a) = next(states)
-        h = first.read(column, channel, w, a, row[0])
-        for _ in range(self.num_layers):
-            h = h + step(g(step(g(step(g(h))))))
-        for _ in self.head:
-            h = step(g(h))
+        h = self.first.read(column, channel, weights[0], above[0], row[0])
+        for at in range(1, 1 + 3 * self.num_layers, 3):
+            h = h + step(at + 2, g(step(at + 1, g(step(at, g(h))))))
+        for at in (-2, -1):
+            h = step(at, g(h))
         return h, row
 
     @property

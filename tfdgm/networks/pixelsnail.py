@@ -1,4 +1,5 @@
 import math
+from collections.abc import Sequence
 
 import keras
 import numpy as np
@@ -45,16 +46,16 @@ class PixelSNAIL(ImageNetwork):
 
     def __init__(
         self,
-        event_shape,
+        event_shape: Sequence[int],
         *,
-        params_size=1,
-        filters=72,
-        num_blocks=2,
-        num_layers=4,
-        key_size=16,
-        dropout=0.0,
-        condition_shape=None,
-        seed=0,
+        params_size: int = 1,
+        filters: int = 72,
+        num_blocks: int = 2,
+        num_layers: int = 4,
+        key_size: int = 16,
+        dropout: float = 0.0,
+        condition_shape: Sequence[int] | None = None,
+        seed: int = 0,
         **kwargs,
     ):
         super().__init__(event_shape, params_size, condition_shape, **kwargs)

@@ -9,6 +9,7 @@ import urllib.parse
 
 import numpy as np
 import tensorflow as tf
+from numpy.typing import ArrayLike
 
 from tfdgm.event import Event
 
@@ -27,7 +28,7 @@ _Spec = collections.namedtuple("_Spec", ["dtype", "shape"])
 class ServingError(OSError):
     """A request that the server refused, or did not answer in time. `code` is gRPC's word for why ("INVALID_ARGUMENT", ...)."""
 
-    def __init__(self, code, message):
+    def __init__(self, code: str, message: str):
         super().__init__(message)
         self.code = code
 
@@ -59,7 +60,17 @@ class Client:
       ServingError: with the server's message.
     """
 
-    def __init__(self, url, model, *, version=None, label=None, timeout=60.0, retries=5, max_batch=128):
+    def __init__(
+        self,
+        url: str,
+        model: str,
+        *,
+        version: int | None = None,
+        label: str | None = None,
+        timeout: float = 60.0,
+        retries: int = 5,
+        max_batch: int = 128,
+    ):
         if not model or not isinstance(model, str):
             raise ValueError(f"`model` must be the served model's name. Received: {model!r}")
         if version is not None and label is not None:
@@ -77,7 +88,7 @@ class Client:
         self._transport = _transport(url, model, version, label)
         self._signatures = None
 
-    def log_prob(self, x, condition=None, *, known=None):
+    def log_prob(self, x: ArrayLike, condition: ArrayLike | None = None, *, known: ArrayLike | None = None) -> np.ndarray:
         """x [*batch, *event_shape] -> log p(x) [*batch], nats; of p(x|c) with a `condition` [*batch, *condition_shape].
 
         Of a model whose entries may be missing, those that are NaN, or 0 in `known`, are integrated out.
@@ -92,24 +103,26 @@ class Client:
             raise ValueError(f"The served model `{self.model}` takes no `known`. Received one.")
         return self._call("log_prob", batch, **inputs, condition=condition)["log_prob"]
 
-    def sample(self, n=1, *, seed=None, condition=None):
+    def sample(self, n: int = 1, *, seed: int | None = None, condition: ArrayLike | None = None) -> np.ndarray:
         """n samples [n, *event_shape]: those of `model.sample(n, seed=seed)`, for row i has the seed (seed, i) here as there."""
         if int(n) != n or n < 0:
             raise ValueError(f"`n` must be a non-negative integer. Received: n={n}")
         return self._call("sample", (int(n),), seed=_seeds(seed, int(n)), condition=condition)["x"]
 
-    def encode(self, x, condition=None):
+    def encode(self, x: ArrayLike, condition: ArrayLike | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Of a flow: x [*batch, *event_shape] -> (z [*batch, *event_shape], log |det dz/dx| [*batch])."""
         x, batch = self._rows("encode", "x", x)
         outputs = self._call("encode", batch, x=x, condition=condition)
         return outputs["z"], outputs["log_det"]
 
-    def decode(self, z, condition=None):
+    def decode(self, z: ArrayLike, condition: ArrayLike | None = None) -> np.ndarray:
         """Of a flow: noise z [*batch, *event_shape] -> x [*batch, *event_shape]."""
         z, batch = self._rows("decode", "z", z)
         return self._call("decode", batch, z=z, condition=condition)["x"]
 
-    def complete(self, x, known, *, seed=None, condition=None):
+    def complete(
+        self, x: ArrayLike, known: ArrayLike, *, seed: int | None = None, condition: ArrayLike | None = None
+    ) -> np.ndarray:
         """Of an autoregressive model: x [*batch, *event_shape], drawn anew where `known` (the same shape) is 0.
 
         Row i, counted over all of the batch, has the seed (seed, i).
@@ -121,33 +134,33 @@ class Client:
         return self._call("complete", batch, x=x, known=known, seed=_seeds(seed, len(x)), condition=condition)["x"]
 
     @property
-    def event(self):
+    def event(self) -> Event:
         """What one x is, as far as the server tells: how many levels integers have, it does not."""
         inputs = self._signature("log_prob").inputs
         return _event(inputs["x"], missing="known" in inputs)
 
     @property
-    def event_shape(self):
+    def event_shape(self) -> tuple[int, ...]:
         """The shape of one x."""
         return self.event.shape
 
     @property
-    def dtype(self):
+    def dtype(self) -> np.dtype:
         """The numpy dtype of x: int32 where the model is one of integers."""
         return self._signature("log_prob").inputs["x"].dtype
 
     @property
-    def compute_dtype(self):
+    def compute_dtype(self) -> str:
         """The name of the dtype of scores, of real-valued x and of conditions: "float32" or "float64"."""
         return np.dtype(self._signature("log_prob").outputs["log_prob"].dtype).name
 
     @property
-    def condition_shape(self):
+    def condition_shape(self) -> tuple[int, ...] | None:
         """The shape of one condition, or None."""
         spec = self._signature("log_prob").inputs.get("condition")
         return None if spec is None else spec.shape[1:]
 
-    def close(self):
+    def close(self) -> None:
         """Closes the connections."""
         self._transport.close()
 

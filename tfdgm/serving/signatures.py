@@ -1,10 +1,13 @@
+from collections.abc import Callable, Sequence
+
 import keras
 import tensorflow as tf
+from tensorflow_probability import distributions as tfd
 
 from tfdgm.layers import MaskedDense, exporting
 
 
-def signatures(model, sampler=None, stored=()):
+def signatures(model: keras.Model, sampler: tfd.Distribution | None = None, stored: Sequence[tuple] = ()) -> dict[str, Callable]:
     """The functions of a SavedModel, by name. Every input and output has the batch axis first.
 
     | name | inputs | outputs |
@@ -52,7 +55,7 @@ def signatures(model, sampler=None, stored=()):
     return {"serving_default": traced["log_prob"], **traced}
 
 
-def premask(model):
+def premask(model: keras.Model) -> None:
     """Sets the weights of all cut connections to zero, which changes no output."""
     for layer in model._flatten_layers():
         if isinstance(layer, MaskedDense):

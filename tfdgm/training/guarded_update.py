@@ -1,4 +1,5 @@
 import warnings
+from collections.abc import Sequence
 
 import keras
 import tensorflow as tf
@@ -9,7 +10,7 @@ from tfdgm.training.replicas import num_replicas, replica_id, total
 LIMIT = 10
 
 
-def guarded_update(model, weights, gradients):
+def guarded_update(model: keras.Model, weights: Sequence[keras.Variable], gradients: Sequence[tf.Tensor | None]) -> None:
     """Applies the gradients where all are finite; otherwise no weight changes and the step is counted as skipped.
 
     Under a `tf.distribute` strategy the replicas' gradients are summed first: clipping sees the sum, and all skip together.
@@ -52,7 +53,7 @@ def _apply(optimizer, gradients, weights):
 class StopOnNonFinite(keras.callbacks.Callback):
     """Ends `fit` with an error after ten skipped steps in a row, naming the layer whose gradient was not finite."""
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         if int(self.model.skipped_in_a_row.numpy()) < LIMIT:
             return
         weight = self.model.trainable_weights[int(self.model.non_finite_weight.numpy())]
@@ -63,10 +64,10 @@ class StopOnNonFinite(keras.callbacks.Callback):
             "a smaller range usually help."
         )
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: dict | None = None) -> None:
         self._before = int(self.model.skipped_steps.numpy())
 
-    def on_train_end(self, logs=None):
+    def on_train_end(self, logs: dict | None = None) -> None:
         skipped = int(self.model.skipped_steps.numpy()) - self._before
         if skipped:
             plural = "s" if skipped > 1 else ""

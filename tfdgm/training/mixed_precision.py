@@ -1,4 +1,5 @@
 import contextlib
+from collections.abc import Iterator
 
 import keras
 
@@ -6,7 +7,7 @@ from tfdgm.networks import AutoregressiveNetwork
 
 
 @contextlib.contextmanager
-def computing_in(model, policy):
+def computing_in(model: keras.layers.Layer, policy: str | None) -> Iterator[None]:
     """While this is open, the layers of `model`'s networks compute under `policy` ("mixed_bfloat16", say); None changes nothing.
 
     Networks themselves keep their own: they see inputs, and give parameters of a density, in full precision.
