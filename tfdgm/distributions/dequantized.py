@@ -41,7 +41,15 @@ class Dequantized(Distribution):
             levels=levels,
             name=name,
         )
-        self.density = density
+        self._density = density
+
+    @property
+    def density(self):
+        return self._density
+
+    @property
+    def source(self):
+        return self._density.source
 
     def scoring_noise(self, seeds):
         """u of n rows, [n, *event_shape]."""

@@ -1,7 +1,7 @@
 import keras
 import tensorflow as tf
 
-from tfdgm.layers import MaskedDense, exporting
+from tfdgm.layers import exporting, premask
 
 
 def signatures(model, sampler=None, stored=()):
@@ -49,13 +49,6 @@ def signatures(model, sampler=None, stored=()):
             for name, (function, specs) in functions.items()
         }
     return {"serving_default": traced["log_prob"], **traced}
-
-
-def premask(model):
-    """Sets the weights of all cut connections to zero, which changes no output."""
-    for layer in model._flatten_layers():
-        if isinstance(layer, MaskedDense):
-            layer.premask()
 
 
 def _trace(function, specs, levels, stored):

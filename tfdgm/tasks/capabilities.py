@@ -4,8 +4,6 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_probability import bijectors as tfb
 
-from tfdgm.distributions import Dequantized, Wrapped
-
 #: What log_prob is, in words, by kind.
 WORDS = {
     "exact": "exact log p",
@@ -17,11 +15,6 @@ WORDS = {
 def of_base(flow, condition):
     """Conditions as a flow hands them to its base."""
     return None if flow.base.condition_shape is None else condition
-
-
-def density_of(distribution):
-    """The density over the reals, or the distribution itself."""
-    return distribution.density if isinstance(distribution, Dequantized) else distribution
 
 
 def rebuilt(model, dtype):
@@ -47,14 +40,13 @@ def set_weights(model, values):
 def unconstrained(density):
     """(to_reals, log_prob) of a density: x [n, *event] -> y [n, k] over all of R^k, and y -> its log-density, None where y is x.
     None where TFP does not know the support."""
-    inner = density.distribution if isinstance(density, Wrapped) else density
     try:
-        bijector = inner.experimental_default_event_space_bijector()
+        bijector = density.experimental_default_event_space_bijector()
     except NotImplementedError:
         bijector = None
     if bijector is None:
         return None
-    shape = bijector.inverse_event_shape(inner.event_shape)
+    shape = bijector.inverse_event_shape(density.event_shape)
     size = int(np.prod(shape, dtype=int))
     if isinstance(bijector, tfb.Identity):
         return lambda x: tf.reshape(x, (-1, size)), None

@@ -8,7 +8,6 @@ import numpy as np
 import tensorflow as tf
 from scipy import special, stats
 
-from tfdgm.distributions import Autoregressive, StandardNormal
 from tfdgm.tasks import evidence
 from tfdgm.tasks.bijector_checks import worst
 from tfdgm.tasks.check import Check
@@ -38,13 +37,6 @@ def noise_law(name, noise, law):
     if repeated > noise.shape[0] ** 2 * 2.0 ** (-23 * noise.shape[1]) + 2:
         value, detail = math.inf, f"{repeated} of {len(noise)} seeds repeat another's noise"
     return Check(name, value, evidence.LEVEL, detail)
-
-
-def law_of_noise(distribution):
-    """ "normal" or "uniform", where the law of `draw_noise` is known."""
-    return (
-        "normal" if isinstance(distribution, StandardNormal) else "uniform" if isinstance(distribution, Autoregressive) else None
-    )
 
 
 def base_of_samples(name, z):

@@ -7,8 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 import tfdgm.models  # Registers the classes that an artifact names, too.
-from tfdgm.distributions import Dequantized, Flow
-from tfdgm.tasks import capabilities, sampler_checks
+from tfdgm.tasks import sampler_checks
 
 #: Dimensions of float64, of each input moved by itself, and of a Jacobian, whose memory grows with their cube.
 MOST_DIMENSIONS = 128
@@ -52,12 +51,16 @@ class Subject:
     @property
     def density(self):
         """What is over the reals, or the distribution itself."""
-        return capabilities.density_of(self.distribution)
+        return self.distribution.density
 
     @property
     def source(self):
         """What a flow's z comes from, or the density itself."""
-        return self.density.base if isinstance(self.density, Flow) else self.density
+        return self.distribution.source
+
+    @property
+    def is_dequantized(self):
+        return self.density is not self.distribution
 
     @property
     def tolerances(self):
@@ -91,7 +94,7 @@ class Subject:
     @functools.cached_property
     def real(self):
         """The rows as the density sees them, under one fixed noise."""
-        noise = self.noise_of_scores(self.x) if isinstance(self.distribution, Dequantized) else None
+        noise = self.noise_of_scores(self.x) if self.is_dequantized else None
         return self.cast(self.x) if noise is None else tf.cast(self.x, noise.dtype) + noise
 
     @functools.cached_property

@@ -10,7 +10,6 @@ import numpy as np
 import tensorflow as tf
 
 from tfdgm import serving
-from tfdgm.distributions import Autoregressive, Dequantized, Distribution, Flow, StandardNormal, Wrapped
 from tfdgm.networks import AutoregressiveNetwork
 from tfdgm.tasks import (
     artifact_checks,
@@ -201,7 +200,7 @@ def _flow_checks(subject):
         else:
             yield bijector_checks.log_det_against_autodiff(name, function, at[few], tolerances.log_det)
     yield bijector_checks.log_dets_opposite(names[4], to_z, to_x, real, tolerances.log_det)
-    if not isinstance(density, Flow):
+    if subject.source is density:
         yield from (Check.skip(name, "a stock flow: see `integral, and samples`") for name in names[5:])
         return
 
@@ -229,7 +228,7 @@ def _maps(subject):
     def conditions(rows):
         return repeat_condition(subject.first_condition, rows, density.dtype)
 
-    if isinstance(density, Flow):
+    if subject.source is not density:
 
         def to_z(x):
             return subject.method(density, "to_base")(tf.reshape(x, (-1, *event_shape)), conditions(x))
@@ -237,8 +236,8 @@ def _maps(subject):
         def to_x(z):
             return density.from_base_and_log_det(tf.reshape(z, (-1, *density.latent_shape)), conditions(z))
 
-    elif _stock_bijector(density) is not None:
-        bijector, ndims = _stock_bijector(density)
+    elif density.bijector is not None and density.bijector.forward_event_shape(density.event_shape) == density.event_shape:
+        bijector, ndims = density.bijector, density.event_shape.rank
 
         def to_z(x):
             x = tf.reshape(x, (-1, *event_shape))
@@ -261,15 +260,6 @@ def _flat(function, rows):
     return tf.reshape(value, tf.shape(rows)), log_det
 
 
-def _stock_bijector(density):
-    """(bijector, event_ndims) of a wrapped `tfd.TransformedDistribution` that keeps the number of dimensions."""
-    inner = density.distribution if isinstance(density, Wrapped) else density
-    if isinstance(inner, Distribution) or not hasattr(inner, "bijector"):
-        return None
-    same = inner.bijector.forward_event_shape(inner.event_shape) == inner.event_shape
-    return (inner.bijector, inner.event_shape.rank) if same else None
-
-
 def _loops(function, rows):
     """Whether a compiled function runs a loop."""
     graph = function.get_concrete_function(tf.constant(rows)).graph.as_graph_def()
@@ -280,11 +270,10 @@ def _loops(function, rows):
 def _mass_checks(subject):
     """The total mass, and samples against the density or the mass function: by events, by cells, or by a bridge."""
     names = ["total mass", "samples as often as P(x)", "score below log P(x)", "integral, and samples"]
-    distribution, levels = subject.distribution, subject.distribution.levels
     checks = {}
-    if levels:
+    if subject.distribution.levels:
         checks = _event_checks(subject, names)
-    if isinstance(distribution, Dequantized) or not levels:
+    if not subject.density.levels:
         checks.update(_real_checks(subject, names))
     yield from (checks.get(name) or Check.skip(name, "does not apply to this distribution") for name in names)
 
@@ -308,7 +297,7 @@ def _event_checks(subject, names):
     counts = sampler_checks.counts_of(subject.draws(distribution, 1 << 14, subject.seed), levels)
     if is_exact:
         checks[names[1]] = sampler_checks.frequencies(names[1], log_probs, counts)
-    elif not isinstance(distribution, Dequantized):
+    elif not subject.is_dequantized:
         bounds = _mean_scores(subject, events)
         checks[names[2]] = sampler_checks.bound_below_frequencies(names[2], bounds, counts)
     elif size <= 2:
@@ -340,7 +329,7 @@ def _mean_scores(subject, events):
 
 def _real_checks(subject, names):
     """Of reals: a grid in one and two dimensions, a bridge in up to eight."""
-    density, size, is_dequantized = subject.density, subject.size, isinstance(subject.distribution, Dequantized)
+    density, size, is_dequantized = subject.density, subject.size, subject.is_dequantized
     mass, bridge = names[0], names[3]
     checks = {}
     if size > 2:
@@ -374,7 +363,7 @@ def _real_checks(subject, names):
 
 
 def _network_checks(subject):
-    networks = [layer for layer in subject.exact._flatten_layers() if isinstance(layer, AutoregressiveNetwork)]
+    networks = subject.distribution.networks
     own = [n for n in networks if getattr(n.generate, "__func__", None) is not AutoregressiveNetwork.generate]
     small = subject.size <= MOST_DIMENSIONS
     mask_leaks = functools.partial(network_checks.mask_leaks, rows=8) if small else network_checks.cut_leaks
@@ -395,7 +384,7 @@ def _network_checks(subject):
 
 def _generation_equals_call(subject, name, network, condition, **arguments):
     source = subject.source
-    of_levels = bool(isinstance(source, Autoregressive) and source.levels and network is source.network)
+    of_levels = bool(source.is_autoregressive and source.levels and network is source.network)
     arguments.update(tolerance=subject.tolerances.network, of_levels=of_levels)
     return network_checks.generation_equals_call(name, network, condition, **arguments)
 
@@ -405,12 +394,11 @@ def _noise_checks(subject):
     distribution, source, seed = subject.distribution, subject.source, subject.seed
     seeds = sampler_checks.seeds_of(seed, min(1 << 14, max(1 << 10, (1 << 20) // subject.size)))
     names = ["noise of samples", "noise of scores", "score = density at x + u", "samples = floors of the density's"]
-    law = sampler_checks.law_of_noise(source)
-    if law:
-        yield sampler_checks.noise_law(names[0], distribution.draw_noise(seeds), law)
+    if source.noise_law:
+        yield sampler_checks.noise_law(names[0], distribution.draw_noise(seeds), source.noise_law)
     else:
         yield Check.skip(names[0], f"the law of its noise is {type(source).__name__}'s own")
-    if isinstance(distribution, Dequantized):
+    if subject.is_dequantized:
         x = subject.cast(np.resize(subject.x, (len(seeds), *subject.x.shape[1:])))
         yield sampler_checks.noise_law(names[1], distribution.scoring_noise(seeds), "uniform")
         n = len(subject.x)
@@ -424,7 +412,7 @@ def _noise_checks(subject):
     else:
         yield from (Check.skip(name, "no dequantization") for name in names[1:])
     names = ["base = SciPy's normal", "samples come from the normal"]
-    if isinstance(source, StandardNormal):
+    if source.is_standard_normal:
         z = source.draw_noise(sampler_checks.seeds_of(seed + 1, 256))
         yield sampler_checks.standard_normal_score(names[0], source, z, subject.tolerances.score)
         x, condition = _samples(subject, _rows_of_a_test(subject))
@@ -456,7 +444,7 @@ def _samples(subject, n):
 
 def _source_of(subject, x, condition):
     """What a flow carries rows x to; x itself without a flow."""
-    return subject.method(subject.density, "to_base")(x, condition)[0] if isinstance(subject.density, Flow) else x
+    return subject.method(subject.density, "to_base")(x, condition)[0] if subject.source is not subject.density else x
 
 
 def _autoregressive_checks(subject):
@@ -468,7 +456,7 @@ def _autoregressive_checks(subject):
         "family: mass",
     ]
     source, tolerances, seed = subject.source, subject.tolerances, subject.seed
-    if not isinstance(source, Autoregressive):
+    if not source.is_autoregressive:
         yield from (Check.skip(name, "no autoregressive distribution") for name in names)
         return
 
