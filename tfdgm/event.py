@@ -74,9 +74,7 @@ class Event:
         if not isinstance(self.levels, tuple):
             return (x >= 0) & (x <= self.levels - 1) & _are_whole(x)
         real = np.array([levels is None for levels in self.levels])
-        # Never compared where real; of a dtype that holds it.
-        top = np.array([1 if levels is None else levels - 1 for levels in self.levels], np.int64)
-        top = top.astype(x.dtype.as_numpy_dtype if hasattr(x.dtype, "as_numpy_dtype") else x.dtype)
+        top = np.array([1 if levels is None else levels - 1 for levels in self.levels])
         return real | ((x >= 0) & (x <= top) & _are_whole(x))
 
     def check(self, x, dtype, name="x"):

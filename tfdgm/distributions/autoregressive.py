@@ -20,6 +20,9 @@ class Autoregressive(Distribution):
       condition_scaling: a `layers.Standardize` of conditions; a new one by default.
     """
 
+    is_autoregressive = True
+    noise_law = "uniform"
+
     def __init__(self, network, family, *, missing=False, condition_scaling=None, name="autoregressive"):
         if network.params_size != family.params_size:
             raise ValueError(

@@ -38,7 +38,15 @@ class Dequantized(Distribution):
         super().__init__(
             Event(density.event.shape, levels), dtype=density.dtype, condition_shape=density.condition_shape, name=name
         )
-        self.density = density
+        self._density = density
+
+    @property
+    def density(self):
+        return self._density
+
+    @property
+    def source(self):
+        return self._density.source
 
     def scoring_noise(self, seeds):
         """u of n rows, [n, *event_shape]."""

@@ -1,15 +1,18 @@
 import math
 
+import keras
 import numpy as np
 import tensorflow as tf
 from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
 from tensorflow_probability import random as tfp_random
 
+from tfdgm._keras_compat import layers_of, parts_of
 from tfdgm.distributions.noise import derived_seeds
 from tfdgm.distributions.some_rows import some_rows
 from tfdgm.event import Event
 from tfdgm.frozen_random import FrozenRandom
+from tfdgm.networks import AutoregressiveNetwork
 
 
 class Distribution(tfd.Distribution):
@@ -23,6 +26,9 @@ class Distribution(tfd.Distribution):
     and `scoring_noise`. Noise is drawn apart from its use: drawn outside XLA and used inside, it is the same noise everywhere,
     stock TFP samplers included.
 
+    What it is made of, it declares, and tasks ask for no more: `density`, `source`, `networks`, `bijector`, `is_autoregressive`,
+    `noise_law`, `is_standard_normal`. Where a default here is wrong, a subclass says otherwise.
+
     Args:
       event: what one x is, an `Event`.
       dtype: of real numbers; integers are int32.
@@ -33,6 +39,14 @@ class Distribution(tfd.Distribution):
 
     #: What log_prob is: "exact"; "lower bound", on log p(x); "estimate", one random draw whose mean is a lower bound.
     kind = "exact"
+    #: Whether it has a `network` and a `family`, which give p(x_t | x_<t), and so `log_prob_of_positions`.
+    is_autoregressive = False
+    #: Of what is its own `source`: "normal" or "uniform", where `draw_noise` gives independent numbers of that law.
+    noise_law = None
+    #: Whether x is standard normal, and its noise is x.
+    is_standard_normal = False
+    #: f of x = f(z), or None: of flows, and of stock TFP's transformed distributions.
+    bijector = None
 
     def __init__(
         self,
@@ -99,6 +113,23 @@ class Distribution(tfd.Distribution):
           the distribution does, all with the batch axis first, and returns a dict of such tensors.
         """
         return {}
+
+    @property
+    def density(self):
+        """The density over the reals that integers are scored by, at x + u with u = `scoring_noise`; or itself."""
+        return self
+
+    @property
+    def source(self):
+        """The distribution of z, of what has `to_base` and `from_base_and_log_det`; or itself."""
+        return self
+
+    @property
+    def networks(self):
+        """The autoregressive networks inside it, each once."""
+        outer = parts_of(self, lambda part: isinstance(part, keras.layers.Layer))
+        layers = {id(layer): layer for part in outer for layer in layers_of(part)}
+        return [layer for layer in layers.values() if isinstance(layer, AutoregressiveNetwork)]
 
     @property
     def event_spec(self):

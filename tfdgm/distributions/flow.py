@@ -67,6 +67,10 @@ class Flow(Distribution):
             name=name,
         )
 
+    @property
+    def source(self):
+        return self.base
+
     def _log_prob_of_rows(self, x, condition, noise, known):
         z, log_det = self.to_base(x, condition)
         return self.base.log_prob_of_rows(z, self._of_base(condition), noise) + log_det

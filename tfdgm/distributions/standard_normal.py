@@ -14,6 +14,9 @@ class StandardNormal(Distribution):
       event_shape: shape of x.
     """
 
+    is_standard_normal = True
+    noise_law = "normal"
+
     def __init__(self, event_shape, *, dtype=tf.float32, name="standard_normal"):
         super().__init__(Event(event_shape), dtype=dtype, name=name)
 

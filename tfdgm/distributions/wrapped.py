@@ -39,6 +39,13 @@ class Wrapped(Distribution):
         self.distribution = distribution
         self._is_vectorized = self._vectorizes()
 
+    @property
+    def bijector(self):
+        return self.distribution.bijector if isinstance(self.distribution, tfd.TransformedDistribution) else None
+
+    def _default_event_space_bijector(self):
+        return self.distribution.experimental_default_event_space_bijector()
+
     def _vectorizes(self):
         """Whether rows that are drawn at once are those that are drawn one by one."""
         with tf.init_scope():

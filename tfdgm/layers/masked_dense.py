@@ -6,6 +6,7 @@ import numpy as np
 from keras import ops
 from numpy.typing import ArrayLike
 
+from tfdgm._keras_compat import layers_of
 from tfdgm.layers.exporting import is_exporting
 
 
@@ -81,6 +82,13 @@ class MaskedDense(keras.layers.Layer):
             "use_bias": self.use_bias,
             "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
         }
+
+
+def premask(layer):
+    """Sets the weights of all cut connections inside a layer to zero, which changes no output."""
+    for inner in layers_of(layer):
+        if isinstance(inner, MaskedDense):
+            inner.premask()
 
 
 def _column_blocks(mask, num_blocks=4, min_width=64):

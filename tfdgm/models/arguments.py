@@ -1,20 +1,24 @@
 """Arguments of models and of their methods, beside x. Each error names what was expected and what came."""
 
+from typing import Any
+
+import keras
 import numpy as np
 import tensorflow as tf
+from numpy.typing import ArrayLike
 
 from tfdgm.arguments import check_whole, checked_sizes
 from tfdgm.event import Event, numbers
 
 
-def plain(value):
+def plain(value: Any) -> Any:
     """Tuples and numpy values as plain Python ones, for configs."""
     if isinstance(value, (list, tuple)):
         return tuple(plain(v) for v in value)
     return value.tolist() if isinstance(value, (np.ndarray, np.generic)) else value
 
 
-def check_arguments(given):
+def check_arguments(given: dict[str, Any]) -> None:
     """A ValueError for what no model takes, of the arguments that mean the same in all."""
     for name in ("event_shape", "condition_shape"):
         if given.get(name) is not None:
@@ -25,12 +29,14 @@ def check_arguments(given):
         check_whole(0, 2**31 - 1, seed=given["seed"])
 
 
-def is_eager(*values):
+def is_eager(*values: Any) -> bool:
     """Whether all are concrete, and not tensors of a function being traced."""
     return tf.executing_eagerly() and not any(tf.is_tensor(v) and not hasattr(v, "numpy") for v in values)
 
 
-def check_condition(condition, condition_shape, batch, dtype):
+def check_condition(
+    condition: ArrayLike | None, condition_shape: tuple[int, ...] | None, batch: tuple[int, ...], dtype: str
+) -> np.ndarray | None:
     """`condition` broadcast to [*batch, *condition_shape] and flattened to rows, or None where the model takes none."""
     if condition_shape is None:
         if condition is not None:
@@ -41,7 +47,7 @@ def check_condition(condition, condition_shape, batch, dtype):
     return Event(condition_shape).rows_for(batch, condition, dtype)
 
 
-def check_known(model, x, known):
+def check_known(model: keras.Model, x: ArrayLike, known: ArrayLike | None) -> np.ndarray | None:
     """Which entries of x, bool of its shape: those that are not NaN, and not 0 in `known`. None where none may be missing.
 
     Raises:
@@ -64,7 +70,7 @@ def check_known(model, x, known):
     return which
 
 
-def zeros_and_ones(known, shape, event_shape, if_0, if_1):
+def zeros_and_ones(known: ArrayLike, shape: tuple[int, ...], event_shape: tuple[int, ...], if_0: str, if_1: str) -> np.ndarray:
     """`known`, 0 or 1, of x's shape or broadcast to it from event_shape, as int32."""
     known = numbers(known, "known")
     if known.shape not in (shape, event_shape):

@@ -1,13 +1,15 @@
 """Training data as users hand it in -> batches: dicts of "x" [n, *event_shape], "condition" where the model takes one, and
 "known" where entries may be missing. Each error names what was expected and what came."""
 
-import collections.abc
 import contextlib
 import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
+from numpy.typing import ArrayLike
 
 from tfdgm.arguments import check_whole
 from tfdgm.layers import moments
@@ -15,12 +17,14 @@ from tfdgm.models.arguments import check_known
 from tfdgm.models.columns import in_order
 
 
-def training_data(model, x, condition=None, known=None, name="x"):
+def training_data(
+    model: keras.Model, x: Any, condition: ArrayLike | None = None, known: ArrayLike | None = None, name: str = "x"
+) -> dict[str, np.ndarray] | tf.data.Dataset:
     """Checked data: a dict of arrays [n, ...], or a tf.data of such batches, which are checked as they come.
 
     x: an array [n, *event_shape]; a dict of x, condition and known; or a tf.data of batches of x, of (x, condition) or of dicts.
     """
-    if isinstance(x, (keras.utils.PyDataset, collections.abc.Iterator)):
+    if isinstance(x, (keras.utils.PyDataset, Iterator)):
         raise ValueError(
             f"`{name}` must be an array or a tf.data. Received: a {type(x).__name__}; tf.data.Dataset.from_generator makes a "
             "tf.data of it."
@@ -29,7 +33,7 @@ def training_data(model, x, condition=None, known=None, name="x"):
         if condition is not None or known is not None:
             raise ValueError(f"With a tf.data as `{name}`, put the condition inside: batches of (x, condition), or dicts.")
         return _checked_dataset(model, x, name)
-    if isinstance(x, collections.abc.Mapping):
+    if isinstance(x, Mapping):
         x, condition, known = (x.get(part) for part in ("x", "condition", "known"))
     x, known = in_order(x, model.column_names, name), in_order(known, model.column_names, "known")
     rows = {"x": model.event.check(x, model.compute_dtype, name)}
@@ -93,7 +97,7 @@ def _checked_batch(model, batch, name):
         return {**batch, "x": tf.identity(x)}
 
 
-def for_adapting(data):
+def for_adapting(data: dict | tf.data.Dataset) -> Iterable[dict]:
     """Batches of what `training_data` returned for `Distribution.adapt`: all, but of a tf.data that has no known end as many as
     have 65,536 rows."""
     if not isinstance(data, tf.data.Dataset):
@@ -110,7 +114,7 @@ def _first_batches(data, count):
             return
 
 
-def warn_of_constants(x):
+def warn_of_constants(x: np.ndarray) -> None:
     """Warns of dimensions of x [n, *event_shape] that its dtype knows as one value, or as a few: no density can be learned."""
     deviation = np.atleast_1d(moments(x)[1])
     few = 100 * float(np.spacing(np.ones((), x.dtype)))
@@ -126,7 +130,7 @@ def warn_of_constants(x):
         )
 
 
-def split_rows(data, fraction):
+def split_rows(data: dict | tf.data.Dataset, fraction: float) -> tuple[dict, dict]:
     """(training, validation) arrays: the last `fraction` of the rows validate, as in Keras."""
     if isinstance(data, tf.data.Dataset):
         raise ValueError("`validation_split` needs arrays. Received: a tf.data; pass validation_data instead.")
@@ -137,7 +141,7 @@ def split_rows(data, fraction):
     return tuple({name: a[part] for name, a in data.items()} for part in (slice(None, at), slice(at, None)))
 
 
-def full_batches(data, batch_size, shuffle):
+def full_batches(data: dict, batch_size: int | None, shuffle: bool) -> tf.data.Dataset:
     """A tf.data over arrays, in batches of one size, for XLA compiles anew for every size: each epoch leaves out another rest."""
     n, batch_size = len(data["x"]), _batch_size(batch_size)
     rows = tf.data.Dataset.range(n)
@@ -147,7 +151,7 @@ def full_batches(data, batch_size, shuffle):
     return batches.map(lambda index: {name: tf.gather(a, index) for name, a in arrays.items()}).prefetch(tf.data.AUTOTUNE)
 
 
-def batches(data, batch_size=None, steps=None):
+def batches(data: dict | tf.data.Dataset, batch_size: int | None = None, steps: int | None = None) -> tf.data.Dataset:
     """What `training_data` returned as a tf.data of batches in order, `steps` of them or all. (Keras makes float32 of arrays.)"""
     if not isinstance(data, tf.data.Dataset):
         data = tf.data.Dataset.from_tensor_slices(data).batch(_batch_size(batch_size))
@@ -161,7 +165,7 @@ def _batch_size(batch_size):
     return batch_size
 
 
-def refuse(kwargs, *names):
+def refuse(kwargs: dict[str, Any], *names: str) -> None:
     """A ValueError for arguments of Keras that have no meaning here."""
     for name in names:
         if kwargs.get(name) is not None:
@@ -169,7 +173,7 @@ def refuse(kwargs, *names):
 
 
 @contextlib.contextmanager
-def readable_errors():
+def readable_errors() -> Iterator[None]:
     """Turns a check that failed inside a tf.data pipeline into a ValueError with its own message."""
     try:
         yield

@@ -1,18 +1,21 @@
 """The names of columns that a DataFrame brings: others are put in their order."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 
 from tfdgm.models.arguments import plain
 
 
-def column_names(x):
+def column_names(x: Any) -> tuple[str | int, ...] | None:
     """The names of a DataFrame's columns, or of a Series; None of arrays, and where two are the same."""
     names = x.columns if hasattr(x, "columns") else [x.name] if _is_series(x) and x.name is not None else ()
     names = tuple(name if isinstance(name, (str, int)) else str(name) for name in (plain(n) for n in names))
     return names if names and len(set(names)) == len(names) else None
 
 
-def in_order(x, names, what):
+def in_order(x: Any, names: Sequence[str | int] | None, what: str) -> Any:
     """x with its columns in the order of `names`, those of the training data; what has no names is as it is.
 
     A Series is one row, where its index holds the names. Names 0..D-1 are those of a DataFrame that was given none.

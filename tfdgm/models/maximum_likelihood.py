@@ -1,7 +1,10 @@
-import collections.abc
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
+from numpy.typing import ArrayLike
 
 from tfdgm.arguments import check_whole
 from tfdgm.distributions.noise import seeds_of_places
@@ -20,7 +23,7 @@ class MaximumLikelihood(keras.Model):
     dicts: "x" [n, *event_shape], "condition" for models that take one, "known" where entries may be missing.
     """
 
-    def __init__(self, *, dtype=None, name=None):
+    def __init__(self, *, dtype: str | keras.DTypePolicy | None = None, name: str | None = None):
         policy = keras.dtype_policies.get(dtype)
         super().__init__(dtype=policy.variable_dtype, name=name)
         # A mixed policy is one for training steps: scores and samples, of which step = call is asked, are in full precision.
@@ -47,7 +50,9 @@ class MaximumLikelihood(keras.Model):
         self._all_weights.values = {f"{i:04d}": weight.value for i, weight in enumerate(self.weights)}
         self.built = True
 
-    def call(self, x, condition=None, known=None, training=False):
+    def call(
+        self, x: tf.Tensor, condition: tf.Tensor | None = None, known: tf.Tensor | None = None, training: bool = False
+    ) -> tf.Tensor:
         """log p(x) [n] of one batch [n, *event_shape]; what `predict`, training and the signatures use."""
         if self.distribution.kind != "estimate" or not training:
             return self.distribution.log_prob_of_rows(x, condition, known=known)
@@ -57,7 +62,7 @@ class MaximumLikelihood(keras.Model):
         first_row = first_noise_row() + self._noise_seed * 2**20 % 2**31
         return self.distribution.log_prob_of_seeds(x, seeds_of_places(first_row, tf.shape(x)[0], step), condition, known)
 
-    def compile(self, optimizer="adam", **kwargs):
+    def compile(self, optimizer: str | dict | keras.optimizers.Optimizer = "adam", **kwargs) -> None:
         """Keras's `compile`; the loss is built in."""
         for name in ("loss", "loss_weights", "metrics", "weighted_metrics"):
             if kwargs.get(name) is not None:
@@ -81,11 +86,19 @@ class MaximumLikelihood(keras.Model):
                 f"{self.distribute_strategy.num_replicas_in_sync} replicas"
             )
 
-    def compile_from_config(self, config):
+    def compile_from_config(self, config: dict) -> None:
         """Keras calls this when it loads a .keras file, so that the optimizer's state comes back too."""
         self.compile(**keras.saving.deserialize_keras_object(config))
 
-    def fit(self, x, condition=None, *, validation_data=None, callbacks=None, **kwargs):
+    def fit(
+        self,
+        x: Any,
+        condition: ArrayLike | None = None,
+        *,
+        validation_data: Any = None,
+        callbacks: keras.callbacks.Callback | Sequence[keras.callbacks.Callback] | None = None,
+        **kwargs,
+    ) -> keras.callbacks.History:
         """Keras's `fit`. x: an array [n, *event_shape], a dict of "x", "condition" and "known", or a tf.data of batches of x, of
         (x, condition) or of such dicts.
 
@@ -120,7 +133,7 @@ class MaximumLikelihood(keras.Model):
         with batches.readable_errors():
             return super().fit(data, validation_data=validation_data, callbacks=[StopOnNonFinite(), *callbacks], **kwargs)
 
-    def evaluate(self, x, condition=None, *, num_samples=8, **kwargs):
+    def evaluate(self, x: Any, condition: ArrayLike | None = None, *, num_samples: int = 8, **kwargs) -> float | list | dict:
         """Keras's `evaluate`: the mean negative log-likelihood of x (as in `fit`), in nats.
 
         Of a model whose `kind` is "estimate", the mean over `num_samples` draws of the noise for every row (`lower_bound`): an
@@ -143,7 +156,9 @@ class MaximumLikelihood(keras.Model):
             raise ValueError("The tf.data is empty: expected at least one batch.")
         return result
 
-    def lower_bound(self, x, condition=None, *, num_samples=8, first_row=0):
+    def lower_bound(
+        self, x: ArrayLike, condition: ArrayLike | None = None, *, num_samples: int = 8, first_row: int = 0
+    ) -> tf.Tensor:
         """x [n, *event_shape] -> the mean over `num_samples` draws of the noise of log p(x + u), [n], nats.
 
         Of the kind "estimate": each is an unbiased estimate of a lower bound on log P(x), with noise of its own for every row,
@@ -164,7 +179,7 @@ class MaximumLikelihood(keras.Model):
         condition, seeds = self.check_condition(condition, x.shape[:1]), evaluation_seeds(first_row, len(x), num_samples)
         return tf.reduce_mean([self.runner("log_prob_of_seeds", x, condition, s) for s in seeds], axis=0)
 
-    def predict(self, x, condition=None, **kwargs):
+    def predict(self, x: Any, condition: ArrayLike | None = None, **kwargs) -> np.ndarray:
         """Keras's `predict`: log p(x) of each row of x (as in `fit`), a NumPy array [n], in nats. What it refuses, and its
         numbers, are those of `log_prob`."""
         data = batches.training_data(self, x, condition)
@@ -172,7 +187,7 @@ class MaximumLikelihood(keras.Model):
         with batches.readable_errors():
             return super().predict(data, **kwargs)
 
-    def adapt(self, x, condition=None):
+    def adapt(self, x: Any, condition: ArrayLike | None = None) -> None:
         """Sets what depends on data from x (as in `fit`), as `fit` does before its first step. See `Distribution.adapt`."""
         data = batches.training_data(self, x, condition)
         self._remember_columns(x, condition)
@@ -188,12 +203,12 @@ class MaximumLikelihood(keras.Model):
     def _remember_columns(self, x, condition):
         """Of what a model learns from first."""
         if not int(self.adapted.numpy()):
-            if isinstance(x, collections.abc.Mapping):
+            if isinstance(x, Mapping):
                 x, condition = x.get("x"), x.get("condition")
             self.column_names = self.column_names or column_names(x)
             self.condition_names = self.condition_names or column_names(condition)
 
-    def train_step(self, batch):
+    def train_step(self, batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         n = tf.shape(batch["x"])[0]
         with tf.GradientTape() as tape:
             # No replica may change within: the precision is that of the layers, which all replicas share.
@@ -205,7 +220,7 @@ class MaximumLikelihood(keras.Model):
         guarded_update(self, weights, tape.gradient(scaled, weights))
         return self._mean_loss(nll, rows)
 
-    def test_step(self, batch):
+    def test_step(self, batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         n = tf.shape(batch["x"])[0]
         if self.distribution.kind == "estimate":
             # The rows counted so far number these; those of other replicas come before or after.
@@ -223,14 +238,14 @@ class MaximumLikelihood(keras.Model):
         workers = isinstance(self.distribute_strategy, tf.distribute.MultiWorkerMirroredStrategy)
         return {"loss": result[None] if workers else result}  # Keras averages over workers along an axis (3.15).
 
-    def predict_step(self, batch):
+    def predict_step(self, batch: dict[str, tf.Tensor]) -> tf.Tensor:
         return self(**batch, training=False)
 
     @property
-    def metrics(self):
+    def metrics(self) -> list[keras.metrics.Metric]:
         return [self._loss_metric]
 
 
-def evaluation_seeds(first_row, n, num_samples):
+def evaluation_seeds(first_row: int | tf.Tensor, n: int | tf.Tensor, num_samples: int) -> list[tf.Tensor]:
     """Seeds int32 [n, 2] of each draw of the noise of rows `first_row` ... in an evaluation; training has streams from 0 on."""
     return [seeds_of_places(first_row, n, -2 - k) for k in range(num_samples)]

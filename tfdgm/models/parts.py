@@ -3,14 +3,16 @@
 import keras
 import tensorflow as tf
 
+from tfdgm._keras_compat import parts_of
 
-def layers_and_variables(module):
+
+def layers_and_variables(module: tf.Module) -> list[keras.layers.Layer | keras.Variable]:
     """Every Keras layer, and every tf.Variable outside them as a keras.Variable, held as attribute anywhere in a tf.Module.
 
     tf.Module's own search, in the order of attribute names, so that equal structures give equal lists.
     """
     parts = []
-    for part in module._flatten(predicate=lambda o: isinstance(o, (keras.layers.Layer, keras.Variable, tf.Variable))):
+    for part in parts_of(module, lambda o: isinstance(o, (keras.layers.Layer, keras.Variable, tf.Variable))):
         if isinstance(part, tf.Variable):
             name = part.name.split(":")[0].replace("/", ".")  # Keras's names hold no slash, those of TensorFlow's layers do.
             part = keras.Variable(part, trainable=part.trainable, dtype=part.dtype.name, name=name)
@@ -19,9 +21,9 @@ def layers_and_variables(module):
     return parts
 
 
-def build_layers(distribution):
+def build_layers(distribution: tf.Module) -> None:
     """Lets layers without weights yet (TFP's AutoregressiveNetwork before its first call) make them, so that they are found."""
-    layers = distribution._flatten(predicate=lambda part: isinstance(part, tf.Module) and getattr(part, "built", True) is False)
+    layers = parts_of(distribution, lambda part: isinstance(part, tf.Module) and getattr(part, "built", True) is False)
     if layers and None not in distribution.event_shape.as_list():
         distribution.log_prob(tf.zeros((1, *distribution.event_shape), distribution.dtype))
     for layer in layers:

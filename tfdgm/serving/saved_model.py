@@ -12,8 +12,9 @@ from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow_probability import distributions as tfd
 
 import tfdgm
-from tfdgm.layers import Standardize
-from tfdgm.serving.signatures import premask, signatures
+from tfdgm._keras_compat import layers_of
+from tfdgm.layers import premask
+from tfdgm.serving.signatures import signatures
 from tfdgm.serving.warmup import write_warm_up_requests
 
 #: What `export` can store kernels as.
@@ -87,7 +88,7 @@ def _stored_kernels(model, precision):
     if precision == "float32":
         return {}
     premask(model)
-    held = {id(weight) for layer in model._flatten_layers(include_self=False) for weight in layer.weights}
+    held = {id(weight) for layer in layers_of(model)[1:] for weight in layer.weights}
     stored = {}
     for i, weight in enumerate(model.weights):
         if id(weight) in held and weight.dtype == "float32" and len(weight.shape) > 1:
@@ -160,7 +161,8 @@ def restore(model: keras.Model, path: str | os.PathLike) -> None:
     description = _read_description(path)
     _check_graph(path)
     weights, written = model.weights, [(w["shape"], w["dtype"]) for w in description["weights"]]
-    scalings = [layer for layer in model._flatten_layers() if isinstance(layer, Standardize)]
+    distribution = model.distribution
+    scalings = [d.condition_scaling for d in (distribution.density, distribution.source) if d.condition_scaling is not None]
     later = {id(weight) for scaling in scalings for weight in scaling.weights}
     before = [weight for weight in weights if id(weight) not in later]
     if len(written) == len(before):

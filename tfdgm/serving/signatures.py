@@ -4,7 +4,7 @@ import keras
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from tfdgm.layers import MaskedDense, exporting
+from tfdgm.layers import exporting, premask
 
 
 def signatures(model: keras.Model, sampler: tfd.Distribution | None = None, stored: Sequence[tuple] = ()) -> dict[str, Callable]:
@@ -53,13 +53,6 @@ def signatures(model: keras.Model, sampler: tfd.Distribution | None = None, stor
             for name, (function, specs) in functions.items()
         }
     return {"serving_default": traced["log_prob"], **traced}
-
-
-def premask(model: keras.Model) -> None:
-    """Sets the weights of all cut connections to zero, which changes no output."""
-    for layer in model._flatten_layers():
-        if isinstance(layer, MaskedDense):
-            layer.premask()
 
 
 def _trace(function, specs, levels, stored):

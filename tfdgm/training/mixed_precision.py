@@ -3,6 +3,7 @@ from collections.abc import Iterator
 
 import keras
 
+from tfdgm._keras_compat import layers_of
 from tfdgm.networks import AutoregressiveNetwork
 
 
@@ -25,9 +26,8 @@ def computing_in(model: keras.layers.Layer, policy: str | None) -> Iterator[None
 
 def _inner_layers(model):
     """The innermost layers, and the blocks that image networks are made of."""
-    for layer in model._flatten_layers():
-        if len(layer._flatten_layers()) == 1:
+    for layer in layers_of(model):
+        if len(layers_of(layer)) == 1:
             yield layer
         elif isinstance(layer, AutoregressiveNetwork):
-            inner = layer._flatten_layers(include_self=False)
-            yield from (x for x in inner if len(x._flatten_layers()) > 1 and not isinstance(x, AutoregressiveNetwork))
+            yield from (x for x in layers_of(layer) if len(layers_of(x)) > 1 and not isinstance(x, AutoregressiveNetwork))
