@@ -18,7 +18,7 @@ import tfdgm
 from tfdgm.data.content import Content, Part
 from tfdgm.training import AutoregressiveTrainer, Batches
 from tfdgm.zoo import Recipe, RecipeError
-from tfdgm.zoo.any_backend_trainer import NETWORKS, build_model
+from tfdgm.zoo.any_backend_trainer import NETWORKS, AnyBackendTrainer, build_model
 from tfdgm.zoo.cards import Card
 from tfdgm.zoo.exporting import export_run
 
@@ -139,6 +139,11 @@ class TestTrainerOfARecipe:
     def test_real_values(self):
         with pytest.raises(RecipeError, match=r"take integers\. Received: images, which is real-valued"):
             self.build(dataclasses.replace(self.what, levels=None), **{"class": "PixelCNN"})
+
+    @pytest.mark.parametrize("wrong", [{"strategy": "mirrored"}, {"tensorboard": True}])
+    def test_what_needs_tensorflow(self, wrong):
+        with pytest.raises(RecipeError, match="--strategy and --tensorboard need TensorFlow"):
+            AnyBackendTrainer(None, None, **{"strategy": "auto", "tensorboard": False, **wrong})
 
 
 @pytest.fixture(scope="module")

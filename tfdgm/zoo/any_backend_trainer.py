@@ -47,13 +47,16 @@ class AnyBackendTrainer(Trainer):
         first = part.rows[:65536]
         self.model.adapt(part.x[first], None if part.condition is None else part.condition[first])
 
-    def fit(self, checkpoints, last, *, callbacks, **options):
+    def fit(self, checkpoints, *, epochs, callbacks, **options):
         parts, size, seed = self.data.parts, self.recipe.data["batch_size"], self.recipe.data["seed"]
         first_step = checkpoints.epochs * self._steps + checkpoints.steps
         try:
             self.model.fit(
                 Batches(parts["train"], size, seed=seed, first_step=first_step),
                 validation_data=Batches(parts["valid"], size),
+                initial_epoch=checkpoints.epochs,
+                epochs=epochs,
+                shuffle=False,
                 callbacks=[_StopOnNaN(), *callbacks],
                 **options,
             )

@@ -118,18 +118,11 @@ class Card:
 def table(cards, *, markdown=False):
     """One line a card: what it is, how large, how good, and the published figure beside it."""
     head = ("name", "model", "data", "weights", "test NLL, nats", "bits/dim", "published")
-    rows = [
-        (
-            card.name,
-            card.model["class"],
-            card.data.name,
-            f"{card.model['parameters']:,}",
-            card.nll_of(card.test),
-            f"{card.test.bits_per_dim:.3f}" if card.test.bits_per_dim is not None else "",
-            card.against_published(),
-        )
-        for card in cards
-    ]
+    rows = []
+    for card in cards:
+        what = (card.name, card.model["class"], card.data.name, f"{card.model['parameters']:,}")
+        bits = f"{card.test.bits_per_dim:.3f}" if card.test.bits_per_dim is not None else ""
+        rows.append((*what, card.nll_of(card.test), bits, card.against_published()))
     if markdown:
         lines = [head, ("---", "---", "---", "---:", "---:", "---:", "---"), *[(f"`{row[0]}`", *row[1:]) for row in rows]]
         return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"

@@ -23,14 +23,13 @@ def build_optimizer(training, steps_per_epoch):
     elif warmup:
         rate = keras.optimizers.schedules.PolynomialDecay(0.0, warmup, end_learning_rate=rate)
     config = {"learning_rate": rate, "clipnorm": training["clipnorm"]}
+    config["gradient_accumulation_steps"] = training["accumulate_steps"]
     if training["weight_decay"]:
         config["weight_decay"] = training["weight_decay"]
     if training["epsilon"]:
         if training["optimizer"] in ("sgd", "lion"):
             raise RecipeError(f"[training]: {training['optimizer']} has no epsilon. Received: epsilon={training['epsilon']}")
         config["epsilon"] = training["epsilon"]
-    if training["accumulate_steps"]:
-        config["gradient_accumulation_steps"] = training["accumulate_steps"]
     if training["ema_momentum"]:
         config.update(use_ema=True, ema_momentum=training["ema_momentum"])
     classes = {cls.__name__.lower(): cls for cls in vars(keras.optimizers).values() if inspect.isclass(cls)}

@@ -32,16 +32,7 @@ def fit(trainer, checkpoints, steps, verbose):
     while not checkpoints.stopped and checkpoints.epochs < training["epochs"]:
         done = checkpoints.steps
         last = checkpoints.epochs + 1 if done else training["epochs"]  # First the rest of an interrupted epoch.
-        trainer.fit(
-            checkpoints,
-            last,
-            initial_epoch=checkpoints.epochs,
-            epochs=last,
-            steps_per_epoch=steps - done,
-            shuffle=False,
-            callbacks=callbacks,
-            verbose=verbose,
-        )
+        trainer.fit(checkpoints, epochs=last, steps_per_epoch=steps - done, callbacks=callbacks, verbose=verbose)
         if done:
             checkpoints.set_last_state(trainer.model)
 

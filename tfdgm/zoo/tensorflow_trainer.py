@@ -41,10 +41,12 @@ class TensorFlowTrainer(Trainer):
     def adapt(self):
         self.model.adapt(self.data.train)
 
-    def fit(self, checkpoints, last, *, callbacks, **options):
+    def fit(self, checkpoints, *, epochs, callbacks, **options):
         self.model.fit(
-            _sharded(self.data.train_epochs(checkpoints.epochs, last).skip(checkpoints.steps)),
+            _sharded(self.data.train_epochs(checkpoints.epochs, epochs).skip(checkpoints.steps)),
             validation_data=_sharded(self.data.valid),
+            initial_epoch=checkpoints.epochs,
+            epochs=epochs,
             callbacks=[*callbacks, self._waiting, *self._logs],
             **options,
         )

@@ -40,8 +40,8 @@ class Trainer(abc.ABC):
         """Sets what depends on the training data in a model that starts."""
 
     @abc.abstractmethod
-    def fit(self, checkpoints, last, *, callbacks, **options):
-        """Keras's `fit` from the state of the checkpoints to the end of epoch number `last`, with the validation split."""
+    def fit(self, checkpoints, *, epochs, callbacks, **options):
+        """Keras's `fit` from the state of the checkpoints until there are so many epochs, with the validation split."""
 
     @abc.abstractmethod
     def finish(self, checkpoints, report):
