@@ -9,16 +9,21 @@ class Evaluation:
     """The likelihood of many rows.
 
     Attributes:
-      rows: how many.
-      log_likelihood: mean log p(x), nats; of the kind "estimate", of the mean over draws, which is a lower bound.
+      nll: mean of -log p(x), nats; of the kind "estimate", of the mean over draws, which is an upper bound.
       standard_error: of that mean, over rows; the error of random draws is part of it.
-      bits_per_dim: -log_likelihood / (D log 2); None for real-valued data, where it depends on the data's unit.
+      bits_per_dim: nll / (D log 2); None for real-valued data, where it depends on the data's unit.
+      rows: how many.
+      log_likelihood: -nll.
     """
 
-    rows: int
-    log_likelihood: float
+    nll: float
     standard_error: float
     bits_per_dim: float | None
+    rows: int
+
+    @property
+    def log_likelihood(self):
+        return -self.nll
 
 
 def evaluate(model, dataset):
@@ -37,4 +42,4 @@ def evaluate(model, dataset):
         raise ValueError("There are no rows to evaluate.")
     error = math.sqrt(squares / (count - 1) / count) if count > 1 else float("nan")
     size = math.prod(model.event_shape)
-    return Evaluation(count, float(mean), error, -float(mean) / (size * math.log(2)) if model.levels else None)
+    return Evaluation(-float(mean), error, -float(mean) / (size * math.log(2)) if model.levels else None, count)
