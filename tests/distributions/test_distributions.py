@@ -18,8 +18,8 @@ def made(params_size=2, event_shape=(3,), **kwargs):
     return randomize(networks.MADE(event_shape, params_size=params_size, **config))
 
 
-def flow(size=3, **kwargs):
-    return Flow(tfdgm.bijectors.MaskedAutoregressive(made(event_shape=(size,), **kwargs)), (size,), dtype=tf.float64)
+def flow(size=3, *, base=None, **kwargs):
+    return Flow(tfdgm.bijectors.MaskedAutoregressive(made(event_shape=(size,), **kwargs)), (size,), base=base, dtype=tf.float64)
 
 
 class TestNoise:
@@ -372,6 +372,25 @@ class TestDequantized:
         with pytest.raises(ValueError, match=r"float32 has no room for noise.*dtype='float64'.*Received: levels=16777216"):
             tfdgm.models.MAF((1,), levels=2**24, num_layers=1, hidden_units=(2,))
         tfdgm.models.MAF((1,), levels=2**24, num_layers=1, hidden_units=(2,), dtype="float64")
+
+
+class TestWhatItIsMadeOf:
+    def test_of_integers_under_a_flow(self):
+        density = flow(base=Autoregressive(made(event_shape=(3,)), families.Normal()))
+        distribution = Dequantized(density, 4)
+        assert distribution.density is density and density.density is density
+        assert distribution.source is density.source is density.base and density.base.source is density.base
+        assert distribution.networks == density.networks == [density.base.network, density.bijector.network]
+        kinds = distribution, density, density.base
+        assert [d.is_autoregressive for d in kinds] == [False, False, True]
+        assert density.base.noise_law == "uniform" and not density.base.is_standard_normal
+
+    def test_a_stock_distribution_keeps_its_support_and_its_map(self):
+        gamma = Wrapped(tfd.Sample(tfd.Gamma(2.0, 1.0), 3))
+        assert gamma.bijector is None and gamma.networks == [] and gamma.noise_law is None
+        assert (gamma.experimental_default_event_space_bijector()(tf.constant([-5.0, 0.0, 5.0])) > 0).numpy().all()
+        normal = tfd.TransformedDistribution(tfd.MultivariateNormalDiag(tf.zeros(3)), tfb.Scale(2.0))
+        assert Wrapped(normal).bijector is normal.bijector
 
 
 class TestWrapped:

@@ -66,6 +66,8 @@ class _TemperedFamily(Family):
 class _ScaledNormal(StandardNormal):
     """T z, z standard normal: log p(x) = log N(x / T; 0, I) - D log T."""
 
+    is_standard_normal = False
+
     def __init__(self, event_shape, temperature, dtype):
         super().__init__(event_shape, dtype=dtype)
         self._temperature = temperature
