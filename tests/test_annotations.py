@@ -14,10 +14,7 @@ WHOLE = ("bijectors", "data", "models", "serving", "training")
 NEUTRAL = ("elementwise", "layers", "networks")
 #: As those, within a package of TensorFlow: a model of any backend.
 NEUTRAL_FILES = ("autoregressive_trainer.py",)
-#: `DensityModel` and its parts, whose arguments are whatever arrays, frames and tf.data users have, are not among them yet.
-BASE = ("arguments", "batches", "columns", "density_model", "maximum_likelihood", "parts")
-BARE = [PACKAGE / "models" / f"{name}.py" for name in BASE]
-FILES = [p for package in (*WHOLE, *NEUTRAL) for p in sorted((PACKAGE / package).rglob("*.py")) if p not in BARE]
+FILES = [p for package in (*WHOLE, *NEUTRAL) for p in sorted((PACKAGE / package).rglob("*.py"))]
 
 
 def public_functions(path):

@@ -114,7 +114,7 @@ def test_private_members_are_left_to_their_owners(path):
 
 
 #: Where there is no distribution to ask: layers and classes of networks, under any backend of Keras.
-ASK_FOR_NETWORKS = ("training/mixed_precision.py", "zoo/any_backend_run.py")
+ASK_FOR_NETWORKS = ("training/mixed_precision.py", "zoo/any_backend_trainer.py")
 #: What users hand in: tables and tensors; and data sets of TFDS.
 ASK_FOR_ATTRIBUTES = ("models/arguments.py", "models/columns.py", "data/tfds_sets.py")
 

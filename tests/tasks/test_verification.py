@@ -337,16 +337,16 @@ class _Bound(tfdgm.distributions.Distribution):
     is_bound = True
 
     def __init__(self, gap):
-        super().__init__((2,), dtype=tf.int32, levels=2, name="bound")
+        super().__init__(tfdgm.Event((2,), levels=2), dtype=tf.float32, name="bound")
         self.logits, self.gap = tf.Variable([0.5, -1.0]), gap
 
-    def log_prob_of_rows(self, x, condition=None, noise=None):
+    def _log_prob_of_rows(self, x, condition, noise, known):
         return tf.reduce_sum(tfd.Bernoulli(logits=self.logits).log_prob(tf.cast(x, tf.float32)), axis=-1) - self.gap
 
     def draw_noise(self, seeds):
         return uniforms(seeds, (2,), tf.float32)
 
-    def from_noise(self, noise, condition=None):
+    def _from_noise(self, noise, condition):
         return tf.cast(noise < tf.sigmoid(self.logits), tf.int32)
 
 

@@ -80,3 +80,17 @@ def zeros_and_ones(known: ArrayLike, shape: tuple[int, ...], event_shape: tuple[
         bad = known[~np.isin(known, (0, 1))].flat[0]
         raise ValueError(f"`known` must hold 0 ({if_0}) and 1 ({if_1}). Received: {bad}")
     return np.broadcast_to(known, shape).astype(np.int32)
+
+
+def check_can(model: keras.Model, name: str, what: str) -> None:
+    """A ValueError where the model's distribution has no such function; `what` has."""
+    if name not in model.distribution.functions():
+        received = f"{type(model).__name__}, whose distribution is {type(model.distribution).__name__}"
+        raise ValueError(f"`{name}` needs {what}. Received: {received}")
+
+
+def seeds_of_rows(seed: int | None, n: int) -> np.ndarray:
+    """(seed, i) of row i, int32 [n, 2]; without a seed, another one each time."""
+    seed = np.random.SeedSequence().entropy % 2**31 if seed is None else seed
+    check_whole(-(2**31), 2**31 - 1, seed=seed)
+    return np.stack([np.full(n, seed), np.arange(n)], axis=1).astype(np.int32)

@@ -18,7 +18,6 @@ of candidates, (sum w)^2 / sum w^2, is below 2.
 
 import math
 import warnings
-from collections.abc import Callable
 
 import keras
 import numpy as np
@@ -28,7 +27,7 @@ from numpy.typing import ArrayLike
 from tfdgm.arguments import check_whole
 from tfdgm.distributions import candidates
 from tfdgm.distributions.noise import derived_seeds
-from tfdgm.models.arguments import zeros_and_ones
+from tfdgm.models.arguments import seeds_of_rows, zeros_and_ones
 from tfdgm.models.columns import in_order
 
 
@@ -36,12 +35,11 @@ def complete(
     model: keras.Model,
     x: ArrayLike,
     known: ArrayLike,
-    seeds_of: Callable,
     seed: int | None,
     condition: ArrayLike | None,
     num_candidates: int | None,
 ) -> tf.Tensor:
-    """`DensityModel.complete`; seeds_of: (seed, n) -> the seeds of n rows."""
+    """`DensityModel.complete`."""
     x = model.check_x(x)
     batch = model.event.batch_of(x)
     known = zeros_and_ones(in_order(known, model.column_names, "known"), x.shape, model.event_shape, "to be drawn", "kept")
@@ -49,7 +47,7 @@ def complete(
     k = 1 if num_candidates is None else num_candidates
     check_whole(num_candidates=k)
     x, known = (rows.reshape((-1, *model.event_shape)) for rows in (x, known))
-    n, seeds = len(x), seeds_of(seed, len(x))
+    n, seeds = len(x), seeds_of_rows(seed, len(x))
     flat = known.reshape((n, math.prod(model.event_shape)))
     exact = candidates.known_come_first(model.distribution.network.order, flat).numpy()
     if k == 1 or not n:

@@ -1,9 +1,11 @@
 import inspect
 import math
+import os
 
 import keras
 import numpy as np
 import tensorflow as tf
+from numpy.typing import ArrayLike
 from tensorflow_probability import distributions as tfd
 
 from tfdgm import serving
@@ -11,7 +13,7 @@ from tfdgm.arguments import check_types, check_whole
 from tfdgm.distributions import Distribution, Wrapped
 from tfdgm.event import Event
 from tfdgm.models import completion
-from tfdgm.models.arguments import check_arguments, check_condition, check_known, is_eager, plain
+from tfdgm.models.arguments import check_arguments, check_can, check_condition, check_known, is_eager, plain, seeds_of_rows
 from tfdgm.models.columns import in_order
 from tfdgm.models.maximum_likelihood import MaximumLikelihood
 from tfdgm.models.parts import build_layers
@@ -62,17 +64,17 @@ class DensityModel(MaximumLikelihood):
         self._track(distribution, seed)
 
     @property
-    def event_shape(self):
+    def event_shape(self) -> tuple[int, ...]:
         """Shape of one x."""
         return self.event.shape
 
     @property
-    def levels(self):
+    def levels(self) -> int | tuple | None:
         """None for reals, L for integers 0..L-1, or one of either for each column."""
         return self.event.levels
 
     @classmethod
-    def from_distribution(cls, distribution):
+    def from_distribution(cls, distribution: tfd.Distribution) -> "DensityModel":
         """Wraps any `tfd.Distribution` (batch shape []), stock TFP ones included, so that it can `fit` and `export`.
 
         Keras layers and `tf.Variable`s held as attributes anywhere inside are found and trained; what hides in a lambda is not.
@@ -89,9 +91,9 @@ class DensityModel(MaximumLikelihood):
         model._set_distribution(ours)
         return model
 
-    # Evaluation
-
-    def log_prob(self, x, condition=None, *, known=None, num_samples=1):
+    def log_prob(
+        self, x: ArrayLike, condition: ArrayLike | None = None, *, known: ArrayLike | None = None, num_samples: int = 1
+    ) -> tf.Tensor:
         """x [*batch, *event_shape] -> log p(x) [*batch], nats; of x as given, whatever preprocessing the model holds.
 
         Under a `condition` [*batch, *condition_shape], log p(x|c). -infinity where float32 ends; x that the model does not take
@@ -128,19 +130,27 @@ class DensityModel(MaximumLikelihood):
         draws = [self.runner("log_prob_of_seeds", rows, condition, seeds[:, k]) for k in range(num_samples)]
         return tf.reshape(tf.reduce_logsumexp(draws, axis=0) - math.log(num_samples), batch)
 
-    def bits_per_dim(self, x, condition=None, *, num_samples=1):
+    def bits_per_dim(self, x: ArrayLike, condition: ArrayLike | None = None, *, num_samples: int = 1) -> tf.Tensor:
         """-log_prob(x) / (D log 2): x [*batch, *event_shape] -> [*batch]. Of integers for models with `levels`."""
         return -self.log_prob(x, condition, num_samples=num_samples) / (math.prod(self.event_shape) * math.log(2))
 
-    def sample(self, n=1, *, seed=None, condition=None):
+    def sample(self, n: int = 1, *, seed: int | None = None, condition: ArrayLike | None = None) -> tf.Tensor:
         """n samples, [n, *event_shape]. The same seed gives the same sample, and more samples begin with the same ones.
 
         Sample i is what the SavedModel's `sample` signature returns for the seed (seed, i).
         """
         check_whole(0, n=n)
-        return self.runner("sample", self._seeds(seed, n), self.check_condition(condition, (n,)))
+        return self.runner("sample", seeds_of_rows(seed, n), self.check_condition(condition, (n,)))
 
-    def complete(self, x, known, seed=None, *, condition=None, num_candidates=None):
+    def complete(
+        self,
+        x: ArrayLike,
+        known: ArrayLike,
+        seed: int | None = None,
+        *,
+        condition: ArrayLike | None = None,
+        num_candidates: int | None = None,
+    ) -> tf.Tensor:
         """x [*batch, *event_shape] with the positions drawn where `known` is 0; of autoregressive models.
 
         Row i uses the noise of sample i with this seed, and is what the SavedModel's `complete` signature returns for (seed, i).
@@ -159,59 +169,46 @@ class DensityModel(MaximumLikelihood):
         Raises:
           ValueError: for another shape of x or `known`, values the model does not take, and a model that is not autoregressive.
         """
-        self._check_can("complete", "an autoregressive model over x itself (MADE of integers, PixelCNN, ...)")
-        return completion.complete(self, x, known, self._seeds, seed, condition, num_candidates)
+        check_can(self, "complete", "an autoregressive model over x itself (MADE of integers, PixelCNN, ...)")
+        return completion.complete(self, x, known, seed, condition, num_candidates)
 
-    def encode(self, x, condition=None):
+    def encode(self, x: ArrayLike, condition: ArrayLike | None = None) -> tuple[tf.Tensor, tf.Tensor]:
         """Of flows: x [*batch, *event_shape] -> (z [*batch, *latent_shape], log |det dz/dx| [*batch], nats), with z = f^-1(x). Of
         integers, z of x + u with the u of `log_prob`.
 
         Raises:
           ValueError: for a model that is no flow, and what `log_prob` refuses.
         """
-        self._check_can("encode", "a flow (MAF, RealNVP, ...)")
+        check_can(self, "encode", "a flow (MAF, RealNVP, ...)")
         x = self.check_x(x)
         batch = self.event.batch_of(x)
         z, log_det = self.runner("to_base", x.reshape((-1, *self.event_shape)), self.check_condition(condition, batch))
         return tf.reshape(z, (*batch, *z.shape[1:])), tf.reshape(log_det, batch)
 
-    def decode(self, z, condition=None):
+    def decode(self, z: ArrayLike, condition: ArrayLike | None = None) -> tf.Tensor:
         """Of flows: z [*batch, *latent_shape] -> x [*batch, *event_shape]; the inverse of `encode`.
 
         Raises:
           ValueError: for a model that is no flow, another shape of z, and numbers that are not finite.
         """
-        self._check_can("decode", "a flow (MAF, RealNVP, ...)")
+        check_can(self, "decode", "a flow (MAF, RealNVP, ...)")
         latent = Event(self.distribution.latent_shape)
         z = latent.check(z, self.compute_dtype, name="z")
         batch = latent.batch_of(z)
         x = self.runner("from_base", z.reshape((-1, *latent.shape)), self.check_condition(condition, batch))
         return tf.reshape(x, (*batch, *self.event_shape))
 
-    def _check_can(self, name, what):
-        if name not in self.distribution.functions():
-            received = f"{type(self).__name__}, whose distribution is {type(self.distribution).__name__}"
-            raise ValueError(f"`{name}` needs {what}. Received: {received}")
-
     @property
-    def kind(self):
+    def kind(self) -> str:
         """What `log_prob` is: "exact"; "lower bound", on log p(x); or "estimate", one random draw whose mean is a lower bound."""
         return self.distribution.kind
 
     @property
-    def is_bound(self):
+    def is_bound(self) -> bool:
         """Whether `log_prob` is a bound or an estimate of one, and not exact."""
         return self.kind != "exact"
 
-    def _seeds(self, seed, n):
-        """(seed, i) of row i, int32 [n, 2]; without a seed, another one each time."""
-        seed = np.random.SeedSequence().entropy % 2**31 if seed is None else seed
-        check_whole(-(2**31), 2**31 - 1, seed=seed)
-        return np.stack([np.full(n, seed), np.arange(n)], axis=1).astype(np.int32)
-
-    # Artifacts
-
-    def export(self, path, **kwargs):
+    def export(self, path: str | os.PathLike, **kwargs) -> None:
         """Writes a SavedModel to `path` ("dir/1": TF Serving's version folder), to be served or loaded with `tfdgm.load`.
 
         Signatures: `serving_default` = `log_prob`, `sample`, and `encode`, `decode` for flows, `complete` for autoregressive
@@ -219,25 +216,25 @@ class DensityModel(MaximumLikelihood):
         """
         serving.export(self, path, **kwargs)
 
-    def restore(self, path):
+    def restore(self, path: str | os.PathLike) -> None:
         """Sets the weights from a SavedModel that a model of the same kind exported."""
         serving.restore(self, path)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         names = {name: getattr(self, name) for name in _NAMES if getattr(self, name) is not None}
         return {**self._arguments, **names}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict) -> "DensityModel":
         model = cls(**{name: value for name, value in config.items() if name not in _NAMES})
         model.column_names, model.condition_names = (config.get(name) and tuple(config[name]) for name in _NAMES)
         return model
 
-    def check_x(self, x):
+    def check_x(self, x: ArrayLike) -> np.ndarray:
         """x [*batch, *event_shape] as an array of the model's dtype, columns in order; a ValueError for what it does not take."""
         return self.event.check(in_order(x, self.column_names, "x"), self.compute_dtype)
 
-    def check_condition(self, condition, batch):
+    def check_condition(self, condition: ArrayLike | None, batch: tuple[int, ...]) -> np.ndarray | None:
         """A condition [*batch, *condition_shape], or one for all, as rows; None where the model takes none. Else a ValueError."""
         condition = in_order(condition, self.condition_names, "condition")
         return check_condition(condition, self.condition_shape, batch, self.compute_dtype)
