@@ -1,10 +1,11 @@
+import abc
 from collections.abc import Sequence
 
 import tensorflow as tf
 from tensorflow_probability import bijectors as tfb
 
 
-class Bijector(tfb.Bijector):
+class Bijector(tfb.Bijector, abc.ABC):
     """An invertible map of event vectors; z is the noise side, x the data side: x = forward(z).
 
     A subclass writes `forward_and_log_det(z, condition=None)` and `inverse_and_log_det(x, condition=None)`; each returns the
@@ -64,13 +65,13 @@ class Bijector(tfb.Bijector):
             raise ValueError(f"{self.name} takes events {expected}. Received: {shape}")
         return shape
 
+    @abc.abstractmethod
     def forward_and_log_det(self, z: tf.Tensor, condition: tf.Tensor | None = None) -> tuple[tf.Tensor, tf.Tensor]:
         """z -> (x, log |det dx/dz|)."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def inverse_and_log_det(self, x: tf.Tensor, condition: tf.Tensor | None = None) -> tuple[tf.Tensor, tf.Tensor]:
         """x -> (z, log |det dz/dx|)."""
-        raise NotImplementedError
 
     def adapt(self, x: tf.Tensor, condition: tf.Tensor | None = None) -> None:
         """Sets what depends on data (means, scales) from rows x [n, *event], for their `inverse`; nothing by default."""

@@ -1,3 +1,4 @@
+import abc
 import math
 
 import keras
@@ -15,7 +16,7 @@ from tfdgm.frozen_random import FrozenRandom
 from tfdgm.networks import AutoregressiveNetwork
 
 
-class Distribution(tfd.Distribution):
+class Distribution(tfd.Distribution, abc.ABC):
     """A `tfd.Distribution` over events of one shape, evaluated on rows; works wherever TFP takes a distribution.
 
     `log_prob(x, condition=None, num_samples=1, known=None)`: x [*batch, *event_shape] -> [*batch], nats; -infinity outside the
@@ -74,22 +75,22 @@ class Distribution(tfd.Distribution):
             name=name or type(self).__name__,
         )
 
+    @abc.abstractmethod
     def draw_noise(self, seeds):
         """seeds int32 [n, 2] -> the noise of n samples; row i depends on seeds[i] alone."""
-        raise NotImplementedError
 
     def scoring_noise(self, seeds):
         """seeds int32 [n, 2] -> the noise that the scores of n rows need; of the kind "estimate" alone."""
         raise NotImplementedError(f"{self.name} is {self.kind}: its scores need no noise.")
 
+    @abc.abstractmethod
     def _from_noise(self, noise, condition):
         """The noise of n samples -> x [n, *event_shape]; deterministic."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def _log_prob_of_rows(self, x, condition, noise, known):
         """x [n, *event_shape], of the support -> log p(x) [n], nats. `noise` is that of `scoring_noise`, or None; `known` bool of
         x's shape where entries may be missing, else None."""
-        raise NotImplementedError
 
     def integrates(self, known):
         """known bool [n, *event_shape] -> bool [n]: whether it integrates out exactly what is unknown; of events with `missing`.
