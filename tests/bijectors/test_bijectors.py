@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 import scipy.special
 import tensorflow as tf
-from contracts import BijectorContract, passes, randomize, weights_of
+from contracts.bijector import BijectorContract
+from contracts.checks import passes
+from contracts.weights import randomize, weights_of
 from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
 

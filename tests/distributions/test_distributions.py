@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 import scipy.stats
 import tensorflow as tf
-from contracts import passes, randomize, sums_to_1
+from contracts.checks import passes, sums_to_1
+from contracts.weights import randomize
 from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
 

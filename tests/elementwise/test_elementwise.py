@@ -4,7 +4,8 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from contracts import passes, randomize
+from contracts.checks import passes
+from contracts.weights import randomize
 from tensorflow_probability import bijectors as tfb
 
 from tfdgm import elementwise

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import scipy.stats
 import tensorflow as tf
-from contracts import CASES, FAST, model_cases, randomize
+from contracts.cases import CASES, FAST, model_cases
+from contracts.weights import randomize
 
 import tfdgm
 

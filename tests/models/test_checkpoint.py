@@ -4,7 +4,8 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from contracts import CASES, ModelCase, model_cases, randomize
+from contracts.cases import CASES, ModelCase, model_cases
+from contracts.weights import randomize
 from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
 

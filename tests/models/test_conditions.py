@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import scipy.stats
 import tensorflow as tf
-from contracts import CASES, FAST, model_cases
+from contracts.cases import CASES, FAST, model_cases
 
 import tfdgm
 from tfdgm.distributions.tempered import tempered

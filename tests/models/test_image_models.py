@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from contracts import randomize, sums_to_1
+from contracts.checks import sums_to_1
+from contracts.weights import randomize
 
 import tfdgm
 

@@ -3,7 +3,9 @@
 import keras
 import numpy as np
 import pytest
-from contracts import FAST, model_cases, passes, weights_of
+from contracts.cases import FAST, model_cases
+from contracts.checks import passes
+from contracts.weights import weights_of
 
 import tfdgm
 from tfdgm.tasks import artifact_checks

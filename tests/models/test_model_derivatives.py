@@ -5,7 +5,8 @@ import contextlib
 import numpy as np
 import pytest
 import tensorflow as tf
-from contracts import CASES, FAST, model_cases, randomize
+from contracts.cases import CASES, FAST, model_cases
+from contracts.weights import randomize
 
 import tfdgm
 from tfdgm.layers import exporting

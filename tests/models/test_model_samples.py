@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from contracts import FAST, model_cases
+from contracts.cases import FAST, model_cases
 
 
 class TestSamples:

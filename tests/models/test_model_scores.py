@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from contracts import CASES, model_cases
+from contracts.cases import CASES, model_cases
 
 import tfdgm
 

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import tensorflow as tf
-from contracts import CASES, FAST, model_cases
+from contracts.cases import CASES, FAST, model_cases
 
 
 def mean_log_prob(model, case):

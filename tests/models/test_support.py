@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 import tensorflow as tf
-from contracts import CASES, FAST, model_cases
+from contracts.cases import CASES, FAST, model_cases
 
 import tfdgm
 

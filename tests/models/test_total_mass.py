@@ -4,7 +4,8 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from contracts import passes, randomize, sums_to_1
+from contracts.checks import passes, sums_to_1
+from contracts.weights import randomize
 
 import tfdgm
 from tfdgm.tasks import density_checks

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from contracts import check_autoregressive, generated, randomize
+from contracts.network import check_autoregressive, generated
+from contracts.weights import randomize
 
 from tfdgm.layers import exporting
 from tfdgm.networks import MADE

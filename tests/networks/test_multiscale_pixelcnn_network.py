@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from contracts import ImageNetworkContract, generated
+from contracts.image_network import ImageNetworkContract
+from contracts.network import generated
 
 from tfdgm.networks import MultiscalePixelCNN
 from tfdgm.networks.multiscale_pixelcnn import _GroupNetwork

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from contracts import ImageNetworkContract
+from contracts.image_network import ImageNetworkContract
 
 from tfdgm.networks import PixelCNN
 

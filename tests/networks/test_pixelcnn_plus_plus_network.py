@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from contracts import ImageNetworkContract
+from contracts.image_network import ImageNetworkContract
 
 from tfdgm.layers import VerticalConv2D
 from tfdgm.networks import PixelCNNPlusPlus

@@ -19,7 +19,7 @@ cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
 
-from contracts import CASES  # noqa: E402
+from contracts.cases import CASES  # noqa: E402
 from tensorflow_probability import bijectors as tfb  # noqa: E402
 from tensorflow_probability import distributions as tfd  # noqa: E402
 

@@ -12,7 +12,7 @@ import sys
 import numpy as np
 import pytest
 import tensorflow as tf
-from contracts import CASES, PLAIN
+from contracts.cases import CASES, PLAIN
 
 import tfdgm
 from tfdgm.data.content import Content, Part
