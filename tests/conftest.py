@@ -52,7 +52,7 @@ _seconds = collections.Counter()
 
 
 def pytest_runtest_logreport(report):
-    _seconds[report.location[0]] += report.duration
+    _seconds[report.nodeid.split("::")[0]] += report.duration
 
 
 def pytest_terminal_summary(terminalreporter, config):
