@@ -5,8 +5,8 @@ from contracts.family import params_of
 
 
 class FamilyOfLevelsContract(DiscreteFamilyContract):
-    """Tests of each of the `families` whose parameters are free for every level: they start at the frequencies, and samples are the
-    inverse of the cumulative distribution."""
+    """Tests of each of the `families` in which every level's probability is free: training starts at the frequencies, and samples
+    are the inverse of the cumulative distribution."""
 
     def test_marginal_params_are_those_of_the_frequencies(self, family):
         x = np.random.default_rng(0).integers(0, family.levels, (5000, 2, 3)) * np.array([[0, 1, 1], [1, 1, 1]])

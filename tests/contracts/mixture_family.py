@@ -4,7 +4,7 @@ import tensorflow as tf
 
 
 class MixtureFamilyContract:
-    """Further tests of a family of mixtures, params = [logits, means, raw scales]; a subclass gives `mixture(k)`, of k components."""
+    """Further tests of a mixture, params = [logits, means, raw scales]; a subclass gives `mixture(k)`, of k components."""
 
     @staticmethod
     def mixture(k):
