@@ -1,13 +1,13 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from contracts.image_network import ImageNetworkContract
+from contracts.network import NetworkContract
 
 from tfdgm.networks import GatedPixelCNN
 from tfdgm.tasks import network_checks
 
 
-class TestGatedPixelCNN(ImageNetworkContract):
+class TestGatedPixelCNN(NetworkContract):
     cls = GatedPixelCNN
     base = {"event_shape": (4, 4), "filters": 12, "num_layers": 2, "first_kernel_size": 5, "head_filters": 24}
     # Of reach at least the image's width and height, so that every pixel sees all before it.

@@ -1,14 +1,13 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from contracts.image_network import ImageNetworkContract
-from contracts.network import generated
+from contracts.network import NetworkContract, generated
 
 from tfdgm.networks import MultiscalePixelCNN
 from tfdgm.networks.multiscale_pixelcnn import _GroupNetwork
 
 
-class TestMultiscalePixelCNN(ImageNetworkContract):
+class TestMultiscalePixelCNN(NetworkContract):
     cls = MultiscalePixelCNN
     # Of reach at least the image's width and height, so that every pixel sees all groups before it.
     base = {"event_shape": (4, 4), "num_scales": 1, "filters": 12, "num_layers": 1, "base_layers": 1, "head_filters": 24}

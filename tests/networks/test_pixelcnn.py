@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from contracts.image_network import ImageNetworkContract
+from contracts.network import NetworkContract
 
 from tfdgm.networks import PixelCNN
 
 
-class TestPixelCNN(ImageNetworkContract):
+class TestPixelCNN(NetworkContract):
     cls = PixelCNN
     # tanh, so that no unit is dead.
     base = {

@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from contracts.image_network import ImageNetworkContract
+from contracts.network import NetworkContract
 
 from tfdgm.networks import PixelSNAIL
 
 
-class TestPixelSNAIL(ImageNetworkContract):
+class TestPixelSNAIL(NetworkContract):
     cls = PixelSNAIL
     base = {"event_shape": (3, 3), "filters": 8, "num_blocks": 2, "num_layers": 1, "key_size": 3}
     configs = {

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from contracts.image_network import ImageNetworkContract
+from contracts.network import NetworkContract
 
 from tfdgm.networks import ImageTransformer
 from tfdgm.tasks import network_checks
@@ -9,7 +9,7 @@ from tfdgm.tasks import network_checks
 LOCAL = {"block_length": 3, "memory_length": 2}
 
 
-class TestImageTransformer(ImageNetworkContract):
+class TestImageTransformer(NetworkContract):
     cls = ImageTransformer
     base = {
         "event_shape": (3, 3),

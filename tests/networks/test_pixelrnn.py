@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from contracts.image_network import ImageNetworkContract
+from contracts.network import NetworkContract
 
 from tfdgm.networks import PixelRNN
 from tfdgm.tasks import network_checks
@@ -22,7 +22,7 @@ CONFIGS = {
 }
 
 
-class TestDiagonal(ImageNetworkContract):
+class TestDiagonal(NetworkContract):
     cls = PixelRNN
     base = {**SMALL, "kind": "diagonal", "event_shape": (3, 4)}
     configs = CONFIGS
@@ -52,7 +52,7 @@ class TestDiagonal(ImageNetworkContract):
             self.make(**config)
 
 
-class TestRow(ImageNetworkContract):
+class TestRow(NetworkContract):
     cls = PixelRNN
     # Of reach at least the image's width, so that every pixel sees all before it.
     base = {**SMALL, "kind": "row", "event_shape": (3, 4), "first_kernel_size": 7}

@@ -1,14 +1,14 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from contracts.image_network import ImageNetworkContract
+from contracts.network import NetworkContract
 
 from tfdgm.layers import VerticalConv2D
 from tfdgm.networks import PixelCNNPlusPlus
 from tfdgm.tasks import network_checks
 
 
-class TestPixelCNNPlusPlus(ImageNetworkContract):
+class TestPixelCNNPlusPlus(NetworkContract):
     cls = PixelCNNPlusPlus
     base = {"event_shape": (4, 4), "filters": 4, "num_resnets": 1, "num_downsamplings": 1}
     configs = {
