@@ -34,7 +34,7 @@ class DistributionContract:
             "log_prob_of_rows": lambda: distribution.log_prob_of_rows(x, c),
             "sample": lambda: distribution.sample(2, seed=1, condition=c),
             "from_noise": lambda: distribution.from_noise(noise, c),
-            "adapt": lambda: distribution.adapt(x, c),
+            "adapt": lambda: distribution.adapt_to_rows(x, c),
         }
         if hasattr(distribution, "to_base"):
             calls["to_base"] = lambda: distribution.to_base(x, c)

@@ -5,7 +5,7 @@ import math
 import keras
 import numpy as np
 
-from tfdgm.models.inputs import layers_and_variables
+from tfdgm.models.parts import layers_and_variables
 
 
 def weights_of(module):

@@ -79,7 +79,7 @@ class TestAutoregressive(DistributionContract):
         )
         x = np.random.default_rng(0).uniform(size=(4000, 3)) < [0.1, 0.5, 0.9]
         distribution.network.out.kernel.assign(tf.zeros_like(distribution.network.out.kernel))
-        distribution.adapt(tf.constant(x.astype("int32")))
+        distribution.adapt_to_rows(tf.constant(x.astype("int32")))
         p = np.exp(distribution.log_prob(np.ones((1, 3), "int32")))
         np.testing.assert_allclose(p, np.prod(x.mean(axis=0)), rtol=1e-6)
 
