@@ -102,7 +102,7 @@ class TestChain(BijectorContract):
         assert log_det.shape == (3,)
         expected = tfd.Sample(tfd.Normal(tf.zeros([], tf.float64), 1), event).log_prob(z) + log_det
         np.testing.assert_allclose(flow.log_prob(x), expected, rtol=1e-12)
-        flow.adapt(tf.constant(x))
+        flow.adapt_to_rows(tf.constant(x))
         np.testing.assert_allclose(chain.bijectors[1].inverse(chain.bijectors[0].inverse(x)).numpy().std((0, 1, 2)), 1)
 
     def test_event_ndims_are_those_of_the_part_that_needs_most(self):
