@@ -5,7 +5,7 @@ import pytest
 import scipy.special
 import scipy.stats
 import tensorflow as tf
-from contracts import CASES
+from contracts.cases import CASES
 
 from tfdgm.distributions.tempered import tempered
 

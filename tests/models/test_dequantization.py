@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import scipy.special
 import tensorflow as tf
-from contracts import CASES
+from contracts.cases import CASES
 
 import tfdgm
 

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 import tensorflow as tf
-from contracts import randomize
+from contracts.weights import randomize
 
 import tfdgm
 from tfdgm import families, networks

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import served
 import tensorflow as tf
-from contracts import CASES
+from contracts.cases import CASES
 
 from tfdgm.cli import export
 from tfdgm.serving import Client, ServingError
