@@ -337,10 +337,10 @@ class _Bound(tfdgm.distributions.Distribution):
     is_bound = True
 
     def __init__(self, gap):
-        super().__init__((2,), dtype=tf.int32, levels=2, name="bound")
+        super().__init__(tfdgm.Event((2,), 2), dtype=tf.int32, name="bound")
         self.logits, self.gap = tf.Variable([0.5, -1.0]), gap
 
-    def log_prob_of_rows(self, x, condition=None, noise=None):
+    def log_prob_of_rows(self, x, condition=None, noise=None, known=None):
         return tf.reduce_sum(tfd.Bernoulli(logits=self.logits).log_prob(tf.cast(x, tf.float32)), axis=-1) - self.gap
 
     def draw_noise(self, seeds):

@@ -303,13 +303,8 @@ def _conditions(splits):
 
 def _first_test_rows(splits, count):
     """(x, condition or None) of up to `count` test rows."""
-    parts = []
-    for batch in splits.test:
-        parts.append(batch if isinstance(batch, tuple) else (batch, None))
-        if sum(len(x) for x, _ in parts) >= count:
-            break
-    x = np.concatenate([x.numpy() for x, _ in parts])[:count]
-    return x, None if parts[0][1] is None else np.concatenate([c.numpy() for _, c in parts])[:count]
+    batch = next(iter(splits.test.unbatch().batch(count)))
+    return batch["x"].numpy(), batch["condition"].numpy() if "condition" in batch else None
 
 
 def _data_name(splits):
