@@ -16,7 +16,7 @@ from tensorflow_probability import distributions as tfd
 import tfdgm
 from tfdgm.bijectors import forward_and_log_det, inverse_and_log_det
 from tfdgm.layers import exporting
-from tfdgm.models.inputs import layers_and_variables
+from tfdgm.models.parts import layers_and_variables
 from tfdgm.tasks import bijector_checks, density_checks, network_checks
 
 

@@ -29,11 +29,12 @@ LEVELS = {
     "families": 5,
     "layers": 6,
     "data": 6,
-    "arguments": 7,
-    "frozen_random": 7,
-    "unknown_name": 7,
-    "written_aside": 7,
-    "_keras_compat": 7,
+    "event": 7,
+    "arguments": 8,
+    "frozen_random": 8,
+    "unknown_name": 8,
+    "written_aside": 8,
+    "_keras_compat": 8,
 }
 NEUTRAL = ("layers", "networks", "families", "elementwise")
 

@@ -158,7 +158,7 @@ class TestAutoregressive:
         )
         x = np.random.default_rng(0).uniform(size=(4000, 3)) < [0.1, 0.5, 0.9]
         distribution.network.out.kernel.assign(tf.zeros_like(distribution.network.out.kernel))
-        distribution.adapt(tf.constant(x.astype("int32")))
+        distribution.adapt_to_rows(tf.constant(x.astype("int32")))
         p = np.exp(distribution.log_prob(np.ones((1, 3), "int32")))
         np.testing.assert_allclose(p, np.prod(x.mean(axis=0)), rtol=1e-6)
 
@@ -259,7 +259,7 @@ class TestConditionNobodyTakes:
             "log_prob_of_rows": lambda: distribution.log_prob_of_rows(x, c),
             "sample": lambda: distribution.sample(2, seed=1, condition=c),
             "from_noise": lambda: distribution.from_noise(noise, c),
-            "adapt": lambda: distribution.adapt(x, c),
+            "adapt": lambda: distribution.adapt_to_rows(x, c),
         }
         if hasattr(distribution, "to_base"):
             calls["to_base"] = lambda: distribution.to_base(x, c)

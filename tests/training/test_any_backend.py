@@ -253,7 +253,7 @@ class TestExport:
         np.testing.assert_allclose(card["validation"]["nll"], record["best_loss"], rtol=1e-5)
         model = tfdgm.load(run)
         splits = tfdgm.data.load(record["recipe"]["data"]["source"], condition="label")
-        scores = np.concatenate([model.log_prob(*batch) for batch in splits.test]).astype("float64")
+        scores = np.concatenate([model.log_prob(**batch) for batch in splits.test]).astype("float64")
         np.testing.assert_allclose(card["test"]["nll"], -scores.mean(), rtol=1e-6)
         assert model.sample(2, seed=1, condition=np.eye(2)).shape == (2, 4, 4) and int(model.adapted.numpy()) == 1
         assert card["training"]["backend"] == "jax" and card["training"]["best_epoch"] == record["best_epoch"]

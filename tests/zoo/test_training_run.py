@@ -33,7 +33,7 @@ class TestFinishedRun:
     def test_the_cards_likelihood_is_the_artifacts(self, finished, recipe, card, split):
         splits = data.load(recipe["data"]["source"])
         rows = splits.valid if split == "validation" else splits.test
-        scores = np.concatenate([tfdgm.load(finished).log_prob(x) for x in rows]).astype("float64")
+        scores = np.concatenate([tfdgm.load(finished).log_prob(**batch) for batch in rows]).astype("float64")
         assert card[split]["rows"] == len(scores) == 30
         np.testing.assert_allclose(card[split]["nll"], -scores.mean(), rtol=1e-6)
         np.testing.assert_allclose(card[split]["standard_error"], scores.std(ddof=1) / len(scores) ** 0.5, rtol=1e-6)

@@ -82,14 +82,10 @@ def parse_names(text):
 
 
 def reshaped(model, dataset):
-    """A tf.data of x or (x, condition) with each x in the model's event shape."""
+    """A tf.data of batches with each x in the model's event shape."""
     import tensorflow as tf
 
-    def reshape(x, *condition):
-        x = tf.reshape(x, (-1, *model.event_shape))
-        return (x, *condition) if condition else x
-
-    return dataset.map(reshape)
+    return dataset.map(lambda batch: {**batch, "x": tf.reshape(batch["x"], (-1, *model.event_shape))})
 
 
 def condition_names(model, name, text=None):

@@ -8,6 +8,7 @@ import numpy as np
 
 from tfdgm.data import content, digits, files, named, packed, splits, values
 from tfdgm.data.data_error import DataError
+from tfdgm.event import Event
 
 
 def load(
@@ -68,7 +69,8 @@ def load(
     )
     parts = what.parts
     options = {"batch_size": batch_size, "seed": seed}
-    options |= {"dtype": dtype if what.levels is None else "int32", "condition_dtype": dtype}
+    event = Event(parts["train"].x.shape[1:], what.levels)
+    options |= {"dtype": event.dtype(dtype), "condition_dtype": dtype}
     train, valid, test = (
         splits.make_dataset(parts[key], shuffle=shuffle and key == "train", **options) for key in ("train", "valid", "test")
     )
@@ -78,9 +80,8 @@ def load(
         valid,
         test,
         name=what.name,
-        event_shape=parts["train"].x.shape[1:],
+        event=event,
         dtype=options["dtype"],
-        levels=what.levels,
         condition_shape=None if given is None else given.shape[1:],
         num_rows=[len(parts[key].rows) for key in ("train", "valid", "test")],
         sha256=what.sha256,
@@ -148,7 +149,7 @@ def stream(source, batch_size, data_dir=None, levels=None, split=None, *, dtype=
         return _rebatch(files.blocks(source, levels, split, dtype, columns), batch_size)
     if split is not None:
         content_splits = load(source, batch_size=batch_size, data_dir=data_dir, levels=levels, shuffle=False, dtype=dtype)
-        return (x.numpy() for x in getattr(content_splits, split))
+        return (batch["x"].numpy() for batch in getattr(content_splits, split))
     return _rebatch(_all_rows(_read(source, _folder(data_dir), None, levels, dtype, columns), dtype), batch_size)
 
 

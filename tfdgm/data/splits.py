@@ -11,14 +11,13 @@ _SHUFFLE_ROWS = 2**20
 class Splits:
     """Three splits of one data set: `train, valid, test = splits`.
 
-    Each is a finite, re-iterable `tf.data.Dataset` of batches of `x` [n, *event_shape], or of `(x,
-    condition)`.
+    Each is a finite, re-iterable `tf.data.Dataset` of batches: dicts of "x" [n, *event_shape] and, where there is one,
+    "condition" [n, *condition_shape].
 
     Attributes:
       name: the data set's name, or the path it came from.
-      event_shape: tuple, the shape of one row.
+      event: what one row is, a `tfdgm.event.Event`; its `event_shape` and `levels` (2, 17, 256, ..., or None for real values).
       dtype: of x: "int32" for integers 0..levels-1; for real values "float32", or "float64" where that was asked for.
-      levels: number of integer levels (2, 17, 256, ...), or None for real values.
       condition_shape: tuple, the shape of one row's condition, or None.
       num_train, num_valid, num_test: rows of each split.
       sha256: hash of the source's bytes, hex.
@@ -33,9 +32,8 @@ class Splits:
         test,
         *,
         name,
-        event_shape,
+        event,
         dtype,
-        levels,
         condition_shape,
         num_rows,
         sha256,
@@ -46,9 +44,8 @@ class Splits:
         self.train, self.valid, self.test = train, valid, test
         self._train_epochs = train_epochs
         self.name = name
-        self.event_shape = tuple(event_shape)
+        self.event, self.event_shape, self.levels = event, event.shape, event.levels
         self.dtype = dtype
-        self.levels = levels
         self.condition_shape = condition_shape
         self.num_train, self.num_valid, self.num_test = num_rows
         self.sha256 = sha256
@@ -113,12 +110,11 @@ def make_epochs(part, *, dtype, condition_dtype, batch_size, seed):
 
 
 def _gather_all(part, rows, dtype, condition_dtype):
-    """A function from positions within `rows` to a batch of x, or of (x, condition)."""
-    x = _gather(part.x, rows, dtype)
-    if part.condition is None:
-        return x
-    condition = _gather(part.condition, rows, condition_dtype)
-    return lambda i: (x(i), condition(i))
+    """A function from positions within `rows` to a batch."""
+    gather = {"x": _gather(part.x, rows, dtype)}
+    if part.condition is not None:
+        gather["condition"] = _gather(part.condition, rows, condition_dtype)
+    return lambda i: {name: of_rows(i) for name, of_rows in gather.items()}
 
 
 def _gather(array, rows, dtype):

@@ -1,7 +1,9 @@
 import tensorflow as tf
 
+from tfdgm.distributions import candidates
 from tfdgm.distributions.distribution import Distribution
 from tfdgm.distributions.noise import uniforms
+from tfdgm.event import Event
 from tfdgm.layers import Standardize
 
 
@@ -14,10 +16,11 @@ class Autoregressive(Distribution):
     Args:
       network: an `AutoregressiveNetwork` with the family's params_size.
       family: a `Family`.
+      missing: whether entries may be missing: those that come last in the network's order are integrated out exactly.
       condition_scaling: a `layers.Standardize` of conditions; a new one by default.
     """
 
-    def __init__(self, network, family, *, condition_scaling=None, name="autoregressive"):
+    def __init__(self, network, family, *, missing=False, condition_scaling=None, name="autoregressive"):
         if network.params_size != family.params_size:
             raise ValueError(
                 f"`network` must give the family's {family.params_size} parameters a position. "
@@ -27,10 +30,9 @@ class Autoregressive(Distribution):
         if condition_scaling is None and network.condition_shape is not None:
             condition_scaling = Standardize(network.condition_shape, dtype=network.variable_dtype)
         super().__init__(
-            network.event_shape,
-            dtype=tf.int32 if family.levels else tf.as_dtype(network.compute_dtype),
+            Event(network.event_shape, family.levels, missing=missing),
+            dtype=tf.as_dtype(network.compute_dtype),
             condition_shape=network.condition_shape,
-            levels=family.levels,
             is_reparameterized=family.is_reparameterized,
             condition_scaling=condition_scaling,
             name=name,
@@ -50,8 +52,14 @@ class Autoregressive(Distribution):
         params = tf.cast(self.network(self._network_input(x), condition=self.standardized(condition)), x.dtype)
         return self.family.log_prob(params, x)
 
-    def _log_prob_of_rows(self, x, condition, noise):
-        return tf.reduce_sum(tf.reshape(self.log_prob_of_positions(x, condition), (-1, self.event_size)), axis=-1)
+    def _log_prob_of_rows(self, x, condition, noise, known):
+        of_positions = self.log_prob_of_positions(x, condition)
+        of_positions = of_positions if known is None else tf.where(known, of_positions, tf.zeros_like(of_positions))
+        return tf.reduce_sum(tf.reshape(of_positions, (-1, self.event_size)), axis=-1)
+
+    def integrates(self, known):
+        """Whether the known entries come first in the network's order: log p(x_1..x_k) = sum_(t <= k) log p(x_t | x_<t)."""
+        return candidates.known_come_first(self.network.order, tf.reshape(tf.cast(known, tf.int32), (-1, self.event_size)))
 
     def _adapt(self, x, condition):
         params = self.family.marginal_params(tf.cast(x, self.network.compute_dtype))
@@ -59,7 +67,7 @@ class Autoregressive(Distribution):
             self.network.start_at(params)
 
     def draw_noise(self, seeds):
-        shape = (*self._static_event_shape, self.family.uniforms_size)
+        shape = (*self.event.shape, self.family.uniforms_size)
         return uniforms(seeds, shape, tf.as_dtype(self.network.compute_dtype))
 
     def _from_noise(self, noise, condition):

@@ -8,6 +8,7 @@ from tensorflow_probability import util as tfp_util
 from tfdgm.arguments import check_whole
 from tfdgm.distributions import Distribution
 from tfdgm.distributions.noise import uniforms
+from tfdgm.event import Event
 from tfdgm.layers import inverse_cdf
 from tfdgm.models.density_model import DensityModel
 from tfdgm.models.flows import flow_over
@@ -35,7 +36,7 @@ class _Mixture(Distribution):
     """log p(x) = log sum_k w_k exp(-|z_k|^2 / 2) / ((2 pi)^(D / 2) |L_k|), z_k = L_k^-1 (x - m_k), S_k = L_k L_k^T."""
 
     def __init__(self, event_shape, num_components, dtype, seed):
-        super().__init__(event_shape, dtype=dtype, is_reparameterized=False, name="gaussian_mixture")
+        super().__init__(Event(event_shape), dtype=dtype, is_reparameterized=False, name="gaussian_mixture")
         check_whole(num_components=num_components)
         size = self.event_size
         self.seed = seed
@@ -46,7 +47,7 @@ class _Mixture(Distribution):
         scale = tf.eye(size, batch_shape=[num_components], dtype=dtype)
         self.scale_tril = tfp_util.TransformedVariable(scale, tfb.FillScaleTriL(diag_shift=tf.cast(1e-4, dtype)))
 
-    def _log_prob_of_rows(self, x, condition, noise):
+    def _log_prob_of_rows(self, x, condition, noise, known):
         scale = tf.convert_to_tensor(self.scale_tril)
         x = tf.transpose(tf.reshape(x, (-1, self.event_size)))
         # One triangular system a component, with a column for each row of x; TFP solves one for each row.
@@ -63,7 +64,7 @@ class _Mixture(Distribution):
         chosen = tf.transpose(tf.one_hot(component, self.logits.shape[0], dtype=self.dtype))
         z = tf.math.ndtri(noise[:, 1:])[None]
         of_each = self.means[:, None] + tf.matmul(z, tf.convert_to_tensor(self.scale_tril), transpose_b=True)
-        return tf.reshape(tf.reduce_sum(chosen[:, :, None] * of_each, axis=0), (-1, *self._static_event_shape))
+        return tf.reshape(tf.reduce_sum(chosen[:, :, None] * of_each, axis=0), (-1, *self.event.shape))
 
     def _adapt(self, x, condition):
         import sklearn.mixture

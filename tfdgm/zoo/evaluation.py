@@ -27,12 +27,11 @@ class Evaluation:
 
 
 def evaluate(model, dataset):
-    """The mean log-likelihood of a tf.data of batches of x, or (x, condition), through `model.lower_bound`: `log_prob` of exact
+    """The mean log-likelihood of a tf.data of batches, dicts, through `model.lower_bound`: `log_prob` of exact
     models, eight draws a row of estimates."""
     count, mean, squares = 0, 0.0, 0.0
     for batch in dataset:
-        batch = batch if isinstance(batch, tuple) else (batch,)
-        log_prob = np.asarray(model.lower_bound(*batch, first_row=count), np.float64)
+        log_prob = np.asarray(model.lower_bound(**batch, first_row=count), np.float64)
         # Chan et al. 1979: mean and sum of squared deviations of two sets, from those of each.
         n, m = len(log_prob), log_prob.mean()
         delta = m - mean
