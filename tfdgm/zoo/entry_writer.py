@@ -94,16 +94,16 @@ def _draw_samples(path, model, splits, seed, title):
         samples = model.sample(_SAMPLES, seed=seed, condition=_conditions(splits))
         pictures.save_image(path, pictures.image_grid(samples, levels=model.levels, columns=10))
         return
-    x, condition = _first_test_rows(splits, 2000)
-    samples = model.sample(len(x), seed=seed, condition=condition)
-    pictures.vectors(path, samples, x, names=splits.columns, title=title)
+    rows = _first_test_rows(splits, 2000)
+    samples = model.sample(len(rows["x"]), seed=seed, condition=rows.get("condition"))
+    pictures.vectors(path, samples, rows["x"], names=splits.columns, title=title)
 
 
 def _conditions(splits):
     """One condition a sample: each column of the grid has one class where conditions are one-hot, else those of test rows."""
     if splits.condition_shape is None:
         return None
-    condition = _first_test_rows(splits, _SAMPLES)[1]
+    condition = _first_test_rows(splits, _SAMPLES)["condition"]
     if condition.ndim == 2 and np.isin(condition, (0, 1)).all() and (condition.sum(axis=1) == 1).all():
         classes = condition.shape[1]
         return np.eye(classes, dtype=np.float32)[np.arange(_SAMPLES) % classes]
