@@ -37,6 +37,15 @@ class TestReadme:
         assert {path.stem for path in tmp_path.glob("*.png")} == {"completed", "receptive_field", "bits", "between"}
         assert (names["completed"][:, :14] == names["x"][:8, :14]).all()
 
+    def test_the_python_on_events_prints_scores(self, capsys):
+        blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "events.md").read_text(), flags=re.DOTALL)
+        assert len(blocks) == 1
+        names = {}
+        exec(compile(blocks[0], "events.md", "exec"), names)
+        printed = capsys.readouterr().out
+        assert "nan" not in printed and "inf" not in printed
+        assert names["model"].log_prob([[0, 2, 1, 2, 2, 2]], known=[[1] * 6]).numpy() == -np.inf  # It goes on after its end.
+
     def test_the_commands_it_names_exist(self):
         from tfdgm.cli.main import COMMANDS
 
