@@ -1,4 +1,5 @@
 import dataclasses
+import warnings
 
 import numpy as np
 import pytest
@@ -19,7 +20,11 @@ def cli(capfd):
 
     def run(*argv):
         capfd.readouterr()
-        code = main([str(argument) for argument in argv])
+        with warnings.catch_warnings():
+            # A command prints warnings, and so does not end with them; tests ask for what it printed.
+            warnings.simplefilter("default")
+            warnings.filterwarnings("ignore", "Even though the `tf.config.experimental_run_functions_eagerly`")
+            code = main([str(argument) for argument in argv])
         return Result(code, *capfd.readouterr())
 
     return run

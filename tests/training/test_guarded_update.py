@@ -28,6 +28,10 @@ def spoiled(*batches):
     return x
 
 
+def skips(steps):
+    return pytest.warns(UserWarning, match=rf"^{steps} training steps? with a non-finite gradient changed no weight")
+
+
 class TestNonFiniteGradient:
     @pytest.mark.slow
     @pytest.mark.graph
@@ -35,7 +39,8 @@ class TestNonFiniteGradient:
     def test_the_step_is_skipped_and_counted(self, use_xla):
         guarded, reference = model(use_xla=use_xla), model(use_xla=use_xla)
         reference.set_weights(guarded.get_weights())
-        guarded.fit(spoiled(1), batch_size=16, shuffle=False, verbose=0)
+        with skips(1):
+            guarded.fit(spoiled(1), batch_size=16, shuffle=False, verbose=0)
         assert int(guarded.skipped_steps) == 1
         # As if that batch had not been: the optimizer's state is untouched too.
         without = np.delete(CLEAN, np.s_[16:32], axis=0)
@@ -47,7 +52,8 @@ class TestNonFiniteGradient:
     def test_no_weight_changes(self):
         guarded = model()
         before = [np.array(weight) for weight in guarded.trainable_weights]
-        guarded.fit(spoiled(0, 1, 2, 3), batch_size=16, shuffle=False, verbose=0)
+        with skips(4):
+            guarded.fit(spoiled(0, 1, 2, 3), batch_size=16, shuffle=False, verbose=0)
         assert int(guarded.skipped_steps) == 4
         for weight, value in zip(guarded.trainable_weights, before, strict=True):
             np.testing.assert_array_equal(weight, value)
@@ -66,12 +72,13 @@ class TestNonFiniteGradient:
 
     def test_not_in_a_row_goes_on(self):
         guarded = model()
-        guarded.fit(spoiled(0, 1, 3), batch_size=16, epochs=5, shuffle=False, verbose=0)
+        with skips(15):
+            guarded.fit(spoiled(0, 1, 3), batch_size=16, epochs=5, shuffle=False, verbose=0)
         assert int(guarded.skipped_steps) == 15
 
     def test_a_warning_says_so_at_the_end(self):
         guarded = model()
-        with pytest.warns(UserWarning, match="1 training step with a non-finite gradient changed no weight"):
+        with skips(1):
             guarded.fit(spoiled(2), batch_size=16, shuffle=False, verbose=0)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")

@@ -33,7 +33,8 @@ def load_npz(path: str | os.PathLike, condition: str | None = None) -> tuple[dic
     `valid`, `test` (or `train_data`, ...). `condition` names another array with as many rows.
     """
     try:
-        with warnings.catch_warnings(), np.load(path, allow_pickle=False) as file:
+        # Opened here, since numpy leaves a damaged one open.
+        with warnings.catch_warnings(), open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
             # Archives that Python 2 wrote are slower to open, and as good.
             warnings.filterwarnings("ignore", message="Reading `.npy` or `.npz` file required")
             if not isinstance(file, np.lib.npyio.NpzFile):

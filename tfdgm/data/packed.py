@@ -25,7 +25,7 @@ def write(path: pathlib.Path, what: Content, condition: str | None) -> None:
 def read(path: pathlib.Path, condition: str | None) -> Content:
     """The `Content` that was written, with its condition or without."""
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:  # numpy leaves a damaged one open.
             meta = json.loads(str(file["meta"]))
             arrays = {name: file[name] for name in file.files if name != "meta"}
     except (ValueError, KeyError, EOFError, OSError, zipfile.BadZipFile) as error:
