@@ -29,7 +29,7 @@ def classes():
                 yield pytest.param(package, value, id=f"{package}.{value.__name__}")
 
 
-@pytest.mark.parametrize(("package", "cls"), classes())
+@pytest.mark.parametrize(("package", "cls"), list(classes()))
 def test_every_class_has_a_test_file(package, cls):
     stem = cls.__module__.rsplit(".", 1)[-1]
     text = (TESTS / package / f"test_{stem}.py").read_text()

@@ -1,10 +1,15 @@
 import dataclasses
-import warnings
 
 import numpy as np
 import pytest
 
 from tfdgm.cli.main import main
+
+
+def pytest_itemcollected(item):
+    """A command prints warnings, and does not end with them; tests ask for what it printed."""
+    eagerly = "ignore:Even though the `tf.config.experimental_run_functions_eagerly`:UserWarning"
+    item.add_marker(pytest.mark.filterwarnings("default", "ignore::DeprecationWarning", eagerly))
 
 
 @dataclasses.dataclass
@@ -20,11 +25,7 @@ def cli(capfd):
 
     def run(*argv):
         capfd.readouterr()
-        with warnings.catch_warnings():
-            # A command prints warnings, and so does not end with them; tests ask for what it printed.
-            warnings.simplefilter("default")
-            warnings.filterwarnings("ignore", "Even though the `tf.config.experimental_run_functions_eagerly`")
-            code = main([str(argument) for argument in argv])
+        code = main([str(argument) for argument in argv])
         return Result(code, *capfd.readouterr())
 
     return run

@@ -33,6 +33,8 @@ class NetworkContract:
     cls = None
     base = {}
     configs = {}
+    #: Names of configs that run without --all, too.
+    fast_configs = ("plain", "condition", "three channels")
     #: Names of configs that are generated from: the first in every mode of compilation, the others as in an export.
     generated_configs = ("condition", "three channels")
     #: In float64: of `step` against `call`, and of what is generated against the naive sampler. Of float32 against float64.
@@ -43,7 +45,8 @@ class NetworkContract:
 
     def pytest_generate_tests(self, metafunc):
         if "config_name" in metafunc.fixturenames:
-            metafunc.parametrize("config_name", self.configs)
+            marks = {name: [] if name in self.fast_configs else [pytest.mark.slow] for name in self.configs}
+            metafunc.parametrize("config_name", [pytest.param(name, id=name, marks=marks[name]) for name in self.configs])
 
     def make(self, name="plain", **changes):
         return randomize(self.cls(**{"params_size": 2, "dtype": "float64", **self.base, **self.configs[name], **changes}))

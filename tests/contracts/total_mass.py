@@ -11,7 +11,7 @@ from tfdgm.tasks import density_checks
 @pytest.mark.usefixtures("eagerly")
 class TotalMassContract:
     """The density of a model over 1 and 2 real numbers integrates to 1, untrained, trained and with random weights; a subclass
-    gives `cls` and `configs`, by name."""
+    gives `cls` and `configs`, by name; those after the first are slow."""
 
     cls = None
     configs = {}
@@ -19,7 +19,9 @@ class TotalMassContract:
 
     def pytest_generate_tests(self, metafunc):
         if "config_name" in metafunc.fixturenames:
-            metafunc.parametrize("config_name", self.configs)
+            marks = [[], *[[pytest.mark.slow]] * (len(self.configs) - 1)]
+            configs = [pytest.param(name, marks=mark) for name, mark in zip(self.configs, marks, strict=True)]
+            metafunc.parametrize("config_name", configs)
 
     def test_total_mass(self, config_name):
         model = self.cls(**self.configs[config_name], dtype="float64")

@@ -114,6 +114,7 @@ class TestDequantized(DistributionContract):
         draws = [distribution.log_prob_of_seeds(x, seeds[:, k]).numpy() for k in range(3)]
         np.testing.assert_allclose(distribution.log_prob(x, num_samples=3), scipy.special.logsumexp(draws, axis=0) - np.log(3))
 
+    @pytest.mark.slow
     def test_adapt_does_not_see_the_noise_of_scores(self):
         # EM with a component for each of nine cells would put spikes on the very points that are scored.
         model = tfdgm.models.GaussianMixture((2,), levels=3, num_components=9)

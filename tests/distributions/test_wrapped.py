@@ -34,12 +34,12 @@ class TestWrapped(DistributionContract):
     @pytest.mark.parametrize(
         "stock",
         [
-            tfd.LKJ(3, 1.5),
-            tfd.CholeskyLKJ(3, 1.5),
+            pytest.param(tfd.LKJ(3, 1.5), marks=pytest.mark.slow),
+            pytest.param(tfd.CholeskyLKJ(3, 1.5), marks=pytest.mark.slow),
             tfd.Gamma(2.0, 3.0),
             tfd.Dirichlet([0.5, 1.0, 2.0]),
-            tfd.Multinomial(5.0, probs=[0.2, 0.3, 0.5]),
-            tfd.MultivariateNormalTriL(tf.zeros(2), tf.constant([[1.0, 0], [0.5, 2]])),
+            pytest.param(tfd.Multinomial(5.0, probs=[0.2, 0.3, 0.5]), marks=pytest.mark.slow),
+            pytest.param(tfd.MultivariateNormalTriL(tf.zeros(2), tf.constant([[1.0, 0], [0.5, 2]])), marks=pytest.mark.slow),
         ],
         ids=lambda stock: type(stock).__name__,
     )

@@ -183,6 +183,7 @@ class TestTfData:
         with pytest.raises(ValueError, match=r"put the condition inside"):
             getattr(conditional, method)(rows.batch(4), np.zeros((12, 2)), verbose=0)
 
+    @pytest.mark.filterwarnings("ignore:Your input ran out of data")  # Keras says so before we do.
     def test_empty(self, method, real):
         with pytest.raises(ValueError, match=r"empty"):
             model = compiled(M.MAF((3,), num_layers=1, hidden_units=(4,)))

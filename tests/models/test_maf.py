@@ -17,6 +17,7 @@ class TestUnderCondition(ConditionalModelContract, RealModelContract):
     x, condition = REAL, CONDITION
 
 
+@pytest.mark.slow
 class TestLevelsAndActNorm(IntegerModelContract):
     name = "maf_levels_act_norm"
     cls = MAF

@@ -45,6 +45,7 @@ class TestMADE(NetworkContract):
         "D = 2, one parameter": {"event_shape": (2,), "params_size": 1},
         "no axes": {"event_shape": ()},
     }
+    fast_configs = ("random order and degrees", "blocks of four, condition", "direct", "D = 1", "no axes")
     generated_configs = ("given order",)
     naive_tolerance, float32_tolerance, float32_config = 1e-11, 1e-4, "blocks of four"
 
