@@ -50,8 +50,9 @@ class ColourCoupling:
         k, channels = self.num_components, self.num_channels
         features = [features[..., start : start + k] for start in range(0, self.size, k)]
         logits, means, scales = features[0], features[1 : 1 + channels], features[1 + channels : 1 + 2 * channels]
-        q, zero = iter(features[1 + 2 * channels :]), ops.zeros_like(logits)
-        q = [ops.stack([ops.tanh(next(q)) if c > d else zero for c in range(channels)], axis=-2) for d in range(channels)]
+        pairs, zero = [(d, c) for d in range(channels) for c in range(d + 1, channels)], ops.zeros_like(logits)
+        q = {pair: ops.tanh(u) for pair, u in zip(pairs, features[1 + 2 * channels :], strict=True)}
+        q = [ops.stack([q.get((d, c), zero) for c in range(channels)], axis=-2) for d in range(channels)]
         return logits, ops.stack(means, axis=-2), ops.stack(scales, axis=-2), ops.stack(q, axis=-3)
 
     def of_channel(self, c, pixel):

@@ -142,20 +142,18 @@ class GatedPixelCNN(ImageNetwork):
         return [self.horizontal[0].write(column, channel, x[:, None], row[0]), *row[1:]]
 
     def step_in_row(self, column, channel, weights, above, row):
-        row = list(row)
-        states = enumerate(zip(self._horizontal_stack, weights[1], above[1], strict=True))
+        weights, above, row = weights[1], above[1], list(row)
+        layers = self._horizontal_stack
 
-        def step(x):
-            i, (layer, w, a) = next(states)
-            y, row[i] = layer.step(column, channel, x, w, a, row[i])
+        def step(at, x):
+            y, row[at] = layers[at].step(column, channel, x, weights[at], above[at], row[at])
             return y
 
-        _, (first, w, a) = next(states)
-        h = step(_gate(first.read(column, channel, w, a, row[0])))
-        for _ in range(1, self.num_layers):
-            h = h + step(_gate(step(h)))
-        for _ in self.head:
-            h = step(ops.relu(h))
+        h = step(1, _gate(self.horizontal[0].read(column, channel, weights[0], above[0], row[0])))
+        for at in range(2, 2 * self.num_layers, 2):
+            h = h + step(at + 1, _gate(step(at, h)))
+        for at in (-2, -1):
+            h = step(at, ops.relu(h))
         return h, row
 
     @property

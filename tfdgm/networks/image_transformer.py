@@ -68,39 +68,53 @@ class ImageTransformer(ImageNetwork):
         self.dropout_rate, self.seed = dropout, seed
         check_whole(hidden_size=hidden_size, num_layers=num_layers, num_heads=num_heads, head_size=head_size)
         check_whole(feed_forward_size=feed_forward_size)
-        policy = self.dtype_policy
+        self._make_input()
+        self._make_layers()
+        self.head = self._make_dense(hidden_size, params_size)
+        self.built = True
 
-        def dense(in_size, out_size, **given):
-            layer = keras.layers.Dense(out_size, dtype=policy, **given)
-            layer.build((None, in_size))
-            return layer
-
-        def norm():
-            layer = keras.layers.LayerNormalization(epsilon=_EPSILON, dtype=policy)
-            layer.build((None, hidden_size))
-            return layer
-
-        self.embedding = dense(1, hidden_size)
+    def _make_input(self):
+        """What h_0 is made of."""
+        self.embedding = self._make_dense(1, self.hidden_size)
+        normal = keras.initializers.RandomNormal
         self.places = [
-            self.add_weight(shape=(size, hidden_size), initializer=keras.initializers.RandomNormal(stddev=0.02), name=name)
+            self.add_weight(shape=(size, self.hidden_size), initializer=normal(stddev=0.02), name=name)
             for name, size in (("row", self.height), ("column", self.width), ("channel", self.num_channels))
         ]
         self.condition_dense = None
-        if condition_shape is not None:
-            self.condition_dense = dense(math.prod(self.condition_shape), hidden_size, use_bias=False)
-        self.dropout = [Dropout(dropout, seed=seed + i, dtype=policy) for i in range(2 * num_layers + 1)]
-        sizes = {"num_heads": num_heads, "key_size": head_size, "value_size": head_size}
-        memory_length = block_length or 0 if memory_length is None else memory_length
-        local = {"block_length": block_length, "memory_length": memory_length}
+        if self.condition_shape is not None:
+            self.condition_dense = self._make_dense(math.prod(self.condition_shape), self.hidden_size, use_bias=False)
+
+    def _make_layers(self):
+        """What makes h_l of h_(l-1), for all l, and the dropout of h_0 at the end."""
+        size, layers, policy = self.hidden_size, range(self.num_layers), self.dtype_policy
+        of_heads = self.num_heads * self.head_size
+        self.dropout = [Dropout(self.dropout_rate, seed=self.seed + i, dtype=policy) for i in range(2 * self.num_layers + 1)]
         # One layer without weights serves all.
-        self.attention = CausalAttention(self.event_size, **sizes, **local, dtype=policy)
-        self.query_key_value = [dense(hidden_size, 3 * num_heads * head_size, use_bias=False) for _ in range(num_layers)]
-        self.join = [dense(num_heads * head_size, hidden_size) for _ in range(num_layers)]
-        self.widen = [dense(hidden_size, feed_forward_size, activation="relu") for _ in range(num_layers)]
-        self.narrow = [dense(feed_forward_size, hidden_size) for _ in range(num_layers)]
-        self.norms = [(norm(), norm()) for _ in range(num_layers)]
-        self.head = dense(hidden_size, params_size)
-        self.built = True
+        self.attention = CausalAttention(
+            self.event_size,
+            num_heads=self.num_heads,
+            key_size=self.head_size,
+            value_size=self.head_size,
+            block_length=self.block_length,
+            memory_length=(self.block_length or 0) if self.memory_length is None else self.memory_length,
+            dtype=policy,
+        )
+        self.query_key_value = [self._make_dense(size, 3 * of_heads, use_bias=False) for _ in layers]
+        self.join = [self._make_dense(of_heads, size) for _ in layers]
+        self.widen = [self._make_dense(size, self.feed_forward_size, activation="relu") for _ in layers]
+        self.narrow = [self._make_dense(self.feed_forward_size, size) for _ in layers]
+        self.norms = [(self._make_norm(), self._make_norm()) for _ in layers]
+
+    def _make_dense(self, in_size, out_size, **given):
+        layer = keras.layers.Dense(out_size, dtype=self.dtype_policy, **given)
+        layer.build((None, in_size))
+        return layer
+
+    def _make_norm(self):
+        layer = keras.layers.LayerNormalization(epsilon=_EPSILON, dtype=self.dtype_policy)
+        layer.build((None, self.hidden_size))
+        return layer
 
     def call(self, x, condition=None, training=None):
         row, column, channel = self.places

@@ -114,20 +114,18 @@ class PixelCNN(ImageNetwork):
         return [self.first.write(column, channel, x[:, None], row[0]), *row[1:]]
 
     def step_in_row(self, column, channel, weights, above, row):
-        g, row = self.activation, list(row)
-        states = enumerate(zip(self._convolutions, weights[0], above, strict=True))
+        g, weights, row = self.activation, weights[0], list(row)
+        layers = self._convolutions
 
-        def step(x):
-            i, (layer, w, a) = next(states)
-            y, row[i] = layer.step(column, channel, x, w, a, row[i])
+        def step(at, x):
+            y, row[at] = layers[at].step(column, channel, x, weights[at], above[at], row[at])
             return y
 
-        _, (first, w, a) = next(states)
-        h = first.read(column, channel, w, a, row[0])
-        for _ in range(self.num_layers):
-            h = h + step(g(step(g(step(g(h))))))
-        for _ in self.head:
-            h = step(g(h))
+        h = self.first.read(column, channel, weights[0], above[0], row[0])
+        for at in range(1, 1 + 3 * self.num_layers, 3):
+            h = h + step(at + 2, g(step(at + 1, g(step(at, g(h))))))
+        for at in (-2, -1):
+            h = step(at, g(h))
         return h, row
 
     @property

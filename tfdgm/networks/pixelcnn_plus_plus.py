@@ -1,12 +1,12 @@
 import functools
 import math
 
-import keras
 from keras import ops
 
-from tfdgm.layers import DownRightConv2D, Dropout, ShiftedConv2DTranspose, VerticalConv2D, take_row, update_slice
+from tfdgm.layers import DownRightConv2D, VerticalConv2D, take_row, update_slice
 from tfdgm.networks.colour_coupling import ColourCoupling
 from tfdgm.networks.image_network import ImageNetwork
+from tfdgm.networks.pixelcnn_plus_plus_stream import PixelCNNPlusPlusStream, at_each_pixel, nin
 
 
 class PixelCNNPlusPlus(ImageNetwork):
@@ -90,14 +90,14 @@ class PixelCNNPlusPlus(ImageNetwork):
         # One more channel, of ones, tells the image from what lies around it.
         self.first_u = VerticalConv2D(channels + 1, filters, 3, dtype=policy)
         self.first_above = VerticalConv2D(channels + 1, filters, 3, mask_type="A", dtype=policy)
-        self.first_left = _nin(channels + 1, filters, policy)
+        self.first_left = nin(channels + 1, filters, policy)
         shape = num_resnets, num_downsamplings
         size = None if condition_shape is None else math.prod(self.condition_shape)
         shared = {"dropout": dropout, "condition_size": size, "dtype": policy}
         vertical = functools.partial(VerticalConv2D, kernel_size=3)
-        self.u = _Stream(vertical, 3, filters, *shape, is_linked=False, seed=seed, **shared)
-        self.ul = _Stream(DownRightConv2D, 2, filters, *shape, is_linked=True, seed=seed + 1000, **shared)
-        self.head = _nin(filters, params_size if self.coupling is None else self.coupling.size, policy, use_bias=True)
+        self.u = PixelCNNPlusPlusStream(vertical, 3, filters, *shape, is_linked=False, seed=seed, **shared)
+        self.ul = PixelCNNPlusPlusStream(DownRightConv2D, 2, filters, *shape, is_linked=True, seed=seed + 1000, **shared)
+        self.head = nin(filters, params_size if self.coupling is None else self.coupling.size, policy, use_bias=True)
         self.built = True
 
     def call(self, x, condition=None, training=None):
@@ -105,40 +105,38 @@ class PixelCNNPlusPlus(ImageNetwork):
         padded = ops.concatenate([x, ops.ones_like(x[..., :1])], axis=-1)
         above = ops.pad(padded[:, :-1], [[0, 0], [1, 0], [0, 0], [0, 0]])
         left = ops.pad(padded[:, :, :-1], [[0, 0], [0, 0], [1, 0], [0, 0]])
-        condition, links = self._flat(condition), {}
-
-        def run(stream, level, y):
-            def block(k, y, skip=None):
-                layer = stream.blocks[level][k]
-                terms = layer.terms(link=links.get((level, k)), skip=skip)
-                of_condition = layer.of_condition(condition)
-                links[level, k] = y = layer.apply(
-                    y,
-                    lambda y: sum(terms, layer.conv_1(y)),
-                    lambda y: layer.conv_2(y) + (0.0 if of_condition is None else of_condition),
-                    training=training,
-                )
-                return y
-
-            def coarser(y):
-                return stream.up[level](run(stream, level + 1, stream.down[level](y)))
-
-            return stream.run(level, y, block, coarser)
-
-        run(self.u, 0, self.first_u(above))
-        ul = run(self.ul, 0, self.first_above(padded) + _at_each_pixel(self.first_left, left))
+        condition = self._flat(condition)
+        _, links = self._of_image(self.u, 0, self.first_u(above), condition, training)
+        y = self.first_above(padded) + at_each_pixel(self.first_left, left)
+        y, _ = self._of_image(self.ul, 0, y, condition, training, links)
         # Under a mixed policy, layers compute in less precision than the network.
-        features = ops.cast(_at_each_pixel(self.head, ops.elu(ul)), self.compute_dtype)
+        features = ops.cast(at_each_pixel(self.head, ops.elu(y)), self.compute_dtype)
         return self._as_params(features if self.coupling is None else self.coupling(features, x))
+
+    def _of_image(self, stream, level, y, condition, training, links=None):
+        """(y, (its values after each block, those on the level below)) of a stream on a level; links are such values of u."""
+
+        def block(k, y, skip):
+            link = None if links is None else links[0][k]
+            y = stream.blocks[level][k].run(y, link, skip, condition, training)
+            return y, y
+
+        def coarser(y):
+            below = None if links is None else links[1]
+            y, values = self._of_image(stream, level + 1, stream.down[level](y), condition, training, below)
+            return stream.up[level](y), values
+
+        y, *values = stream.run(level, y, block, coarser)
+        return y, values
 
     def _flat(self, condition):
         return None if self.condition_shape is None else ops.reshape(condition, (-1, math.prod(self.condition_shape)))
 
-    # Rows of features are kept as [1 + width, n, filters], with zeros to the left of the image.
+    # Rows of features are kept as [1 + width, n, filters], with zeros to the left of the image. What is kept of each level, from
+    # the finest on, stands in a list: a level gets the part that begins with it, and returns that part renewed.
 
     def initial_state(self, batch_size, condition=None):
         n, condition, f = batch_size, self._flat(condition), self.filters
-        widths = [self.width // 2**level for level in range(self.num_downsamplings + 1)]
 
         def zeros(*shape):
             return ops.zeros(shape, self.compute_dtype)
@@ -152,81 +150,79 @@ class PixelCNNPlusPlus(ImageNetwork):
             "first_left": ops.cast(self.first_left.kernel, self.compute_dtype),
             "head": [ops.cast(weight, self.compute_dtype) for weight in (self.head.kernel, self.head.bias)],
         }
-        convs_of_u, convs_of_ul = self.u.convolutions, self.ul.convolutions
+        above, row = [], []
+        for level, blocks in enumerate(self.u.blocks):
+            width, is_last = self.width // 2**level, level == self.num_downsamplings
+            above.append(
+                {
+                    "u": [(block.conv_1.initial_rows(n, width), block.conv_2.initial_rows(n, width)) for block in blocks],
+                    "u_down": [] if is_last else self.u.down[level].initial_rows(n, width),
+                    # What the row above adds to the convolutions of all blocks.
+                    "ul": zeros(width, n, 3 * f * len(blocks)),
+                }
+            )
+            # What the convolutions saw, side by side.
+            row.append({"ul": zeros(1 + width, n, sum(self._seen_sizes(level)))})
+            if level:
+                # What the row above adds to the convolution that leads here; what leads back, of two rows.
+                above[-1] |= {"down": zeros(width, n, f), "up": zeros(2, n, 1, 2 * width, f)}
+                row[-1] |= {"up": zeros(width, n, 4 * f)}  # Of two rows of two pixels.
+        x = ops.concatenate([zeros(self.width, n, self.num_channels), zeros(self.width, n, 1) + 1], axis=-1)
         above = {
             "i": ops.convert_to_tensor(0),
             "first_u": self.first_u.initial_rows(n, self.width),
             "first_ul": zeros(self.width, n, f),
-            "u": [[c.initial_rows(n, w) for c in convs] for convs, w in zip(convs_of_u, widths, strict=True)],
-            # What the rows above add to the convolutions of all blocks, and to those that lead to the next level.
-            "ul": [zeros(w, n, 3 * f * len(blocks)) for blocks, w in zip(self.ul.blocks, widths, strict=True)],
-            "down": [zeros(w, n, f) for w in widths[1:]],
-            "from_coarser": [zeros(2, n, 1, w, f) for w in widths[:-1]],  # Of two rows.
+            "levels": above,
         }
-        x = ops.concatenate([zeros(self.width, n, self.num_channels), zeros(self.width, n, 1) + 1], axis=-1)
         row = {
             "x": ops.pad(x, [[1, 0], [0, 0], [0, 0]]),
-            # What the convolutions of a level saw, side by side.
-            "ul": [zeros(1 + w, n, sum(c.in_filters for c in convs)) for convs, w in zip(convs_of_ul, widths, strict=True)],
-            "from_coarser": [zeros(w, n, 4 * f) for w in widths[1:]],  # Of two rows of two pixels.
+            "levels": row,
             "pixel": zeros(n, self.params_size) if self.coupling is None else self.coupling.start(zeros(n, self.coupling.size)),
         }
         return weights, above, row
 
+    def _seen_sizes(self, level):
+        """Features that each convolution of stream ul sees on a level: two in each block, and the one that leads to the next."""
+        return [2 * self.filters] * (2 * len(self.ul.blocks[level])) + [self.filters] * (level < self.num_downsamplings)
+
     def start_row(self, i, weights, above, row):
-        new = {key: list(above[key]) for key in ("ul", "down", "from_coarser")}
-        new["u"] = [list(level) for level in above["u"]]
-
-        def run(level, y):
-            rows, of_ul, links, convs = new["u"][level], [], [], self.ul.convolutions[level]
-            seen = _split(row["ul"][level], [conv.in_filters for conv in convs])
-
-            def convolve(at, y):
-                y, rows[at] = self.u.convolutions[level][at].step(y, weights["u"][level][at], rows[at])
-                return y
-
-            def block(k, y, skip=None):
-                at, layer = self.u.at(level, k), self.u.blocks[level][k]
-                terms = layer.terms(skip=skip)
-                y = layer.apply(y, lambda y: sum(terms, convolve(at, y)), lambda y: convolve(at + 1, y))
-                first, second = (convs[c].start_row(weights["ul"][level][c], seen[c]) for c in (at, at + 1))
-                links.extend(self.ul.blocks[level][k].terms(link=y))
-                of_ul.extend([first, second])
-                return y
-
-            def coarser(y):
-                at, down = self.u.at_down, self.u.down[level]
-                kept, rows[at] = rows[at], down.keep(y, rows[at])
-
-                def below():
-                    return {key: new[key][start:] for key, start in deeper.items()}
-
-                def set_below(state):
-                    for key, start in deeper.items():
-                        new[key][start:] = state[key]
-
-                def body(k, state):
-                    set_below(state)
-                    new["down"][level] = convs[at].start_row(weights["ul"][level][at], seen[at])
-                    x = self.u.up[level](run(level + 1, down.step(y, weights["u"][level][at], kept)[0]))
-                    new["from_coarser"][level] = ops.stack([x[:, :1], x[:, 1:]])
-                    return k + 1, below()
-
-                deeper = {"u": level + 1, "ul": level + 1, "down": level, "from_coarser": level}
-                set_below(_at_most_once(ops.equal(i % 2 ** (level + 1), 0), body, below()))
-                return new["from_coarser"][level][i // 2**level % 2]
-
-            y = self.u.run(level, y, block, coarser)
-            links = _split(_by_column(ops.concatenate(links, axis=-1)), [self.filters] * len(links))
-            of_ul[::2] = [first + link for first, link in zip(of_ul[::2], links, strict=True)]
-            new["ul"][level] = ops.concatenate(of_ul, axis=-1)
-            return y
-
         x = ops.transpose(row["x"][1:], (1, 0, 2))[:, None] * ops.cast(i > 0, self.compute_dtype)
-        y, new["first_u"] = self.first_u.step(x, weights["first_u"], above["first_u"])
+        y, first_u = self.first_u.step(x, weights["first_u"], above["first_u"])
         first_ul, _ = self.first_above.step(x, weights["first_above"], self.first_above.initial_rows(ops.shape(x)[0], self.width))
-        run(0, y)
-        return {**new, "i": i, "first_ul": _by_column(first_ul)}
+        _, levels = self._of_row(0, i, y, weights, above["levels"], row)
+        return {"i": i, "first_u": first_u, "first_ul": _by_column(first_ul), "levels": levels}
+
+    def _of_row(self, level, i, y, weights, levels, row):
+        """(y [n, 1, width, filters], `levels` renewed) of stream u at row i, on a level and those below."""
+        (kept, *deeper), blocks_ul = levels, self.ul.blocks[level]
+        (weights_u, weights_u_down), (weights_ul, weights_ul_down) = weights["u"][level], weights["ul"][level]
+        seen = _split(row["levels"][level]["ul"], self._seen_sizes(level))
+
+        def block(k, y, skip):
+            y, rows = self.u.blocks[level][k].step_row(y, skip, weights_u[k], kept["u"][k])
+            return y, (rows, blocks_ul[k].of_link(y))
+
+        def coarser(y):
+            down, up = self.u.down[level], self.u.up[level]
+
+            def below(levels):
+                x, _ = down.step(y, weights_u_down, kept["u_down"])
+                x, (first, *rest) = self._of_row(level + 1, i, x, weights, levels, row)
+                x = up(x)
+                of_ul = self.ul.down[level].start_row(weights_ul_down, seen[-1])
+                return [{**first, "down": of_ul, "up": ops.stack([x[:, :1], x[:, 1:]])}, *rest]
+
+            levels = _at_most_once(ops.equal(i % 2 ** (level + 1), 0), below, deeper)
+            return levels[0]["up"][i // 2**level % 2], (down.keep(y, kept["u_down"]), levels)
+
+        y, of_blocks, of_coarser = self.u.run(level, y, block, coarser)
+        u_down, deeper = of_coarser or ([], [])
+        rows, links = zip(*of_blocks, strict=True)
+        of_ul, links = [], _split(_by_column(ops.concatenate(links, axis=-1)), [self.filters] * len(links))
+        for k, (block_ul, link, (first, second)) in enumerate(zip(blocks_ul, links, weights_ul, strict=True)):
+            of_ul.append(block_ul.conv_1.start_row(first, seen[2 * k]) + link)
+            of_ul.append(block_ul.conv_2.start_row(second, seen[2 * k + 1]))
+        return y, [{**kept, "u": list(rows), "u_down": u_down, "ul": ops.concatenate(of_ul, axis=-1)}, *deeper]
 
     def see(self, column, channel, x, row):
         row = {**row, "x": update_slice(row["x"], [column + 1, 0, channel], x[None, :, None])}
@@ -244,52 +240,40 @@ class PixelCNNPlusPlus(ImageNetwork):
 
     def _start_pixel(self, j, weights, above, row):
         """`row` with all that the pixel's colours share: the network runs once a pixel."""
-        rows, from_coarser = list(row["ul"]), list(row["from_coarser"])
-
-        def run(level, y):
-            column, convs, w, seen = j // 2**level, self.ul.convolutions[level], weights["ul"][level], []
-            left = _split(take_row(rows[level], column), [conv.in_filters for conv in convs])
-            above_ul = _split(take_row(above["ul"][level], column), [self.filters, 2 * self.filters] * len(self.ul.blocks[level]))
-
-            def block(k, y, skip=None):
-                at = self.ul.at(level, k)
-
-                def conv_1(y):
-                    seen.append(y)
-                    y = y if skip is None else ops.concatenate([y, _concat_elu(skip)], axis=-1)
-                    return convs[at].step(w[at], above_ul[2 * k], left[at], y)
-
-                def conv_2(y):
-                    seen.append(y)
-                    return convs[at + 1].step(w[at + 1], above_ul[2 * k + 1], left[at + 1], y)
-
-                return self.ul.blocks[level][k].apply(y, conv_1, conv_2)
-
-            def coarser(y):
-                seen.append(y)
-                at = self.ul.at_down
-
-                def body(k, state):
-                    rows[level + 1 :], from_coarser[level:] = state
-                    x = convs[at].step(w[at], take_row(above["down"][level], column // 2), left[at], y)
-                    x = self.ul.up[level].step(weights["up"][level], run(level + 1, x))
-                    from_coarser[level] = update_slice(from_coarser[level], [column // 2, 0, 0], x[None])
-                    return k + 1, (rows[level + 1 :], from_coarser[level:])
-
-                here = ops.equal((above["i"] | j) % 2 ** (level + 1), 0)
-                rows[level + 1 :], from_coarser[level:] = _at_most_once(here, body, (rows[level + 1 :], from_coarser[level:]))
-                four = ops.reshape(take_row(from_coarser[level], column // 2), (-1, 4, self.filters))
-                return four[:, above["i"] // 2**level % 2 * 2 + column % 2]
-
-            y = self.ul.run(level, y, block, coarser)
-            rows[level] = update_slice(rows[level], [column + 1, 0, 0], ops.concatenate(seen, axis=-1)[None])
-            return y
-
-        y = run(0, take_row(above["first_ul"], j) + ops.matmul(take_row(row["x"], j), weights["first_left"]))
+        y = take_row(above["first_ul"], j) + ops.matmul(take_row(row["x"], j), weights["first_left"])
+        y, levels = self._of_pixel(0, j, y, weights, above, row["levels"])
         kernel, bias = weights["head"]
         pixel = ops.matmul(ops.elu(y), kernel) + bias
-        pixel = pixel if self.coupling is None else self.coupling.start(pixel)
-        return {**row, "ul": rows, "from_coarser": from_coarser, "pixel": pixel}
+        return {**row, "levels": levels, "pixel": pixel if self.coupling is None else self.coupling.start(pixel)}
+
+    def _of_pixel(self, level, j, y, weights, above, levels):
+        """(y [n, filters], `levels` renewed) of stream ul at column j, on a level and those below."""
+        (kept, *deeper), of_row, column = levels, above["levels"], j // 2**level
+        blocks, (weights_ul, weights_down) = self.ul.blocks[level], weights["ul"][level]
+        left = _split(take_row(kept["ul"], column), self._seen_sizes(level))
+        above_ul = _split(take_row(of_row[level]["ul"], column), [self.filters, 2 * self.filters] * len(blocks))
+
+        def block(k, y, skip):
+            two = slice(2 * k, 2 * k + 2)
+            return blocks[k].step(y, skip, weights_ul[k], above_ul[two], left[two])
+
+        def coarser(y):
+            down, up, column_below = self.ul.down[level], self.ul.up[level], column // 2
+
+            def below(levels):
+                x = down.step(weights_down, take_row(of_row[level + 1]["down"], column_below), left[-1], y)
+                x, (first, *rest) = self._of_pixel(level + 1, j, x, weights, above, levels)
+                x = up.step(weights["up"][level], x)
+                return [{**first, "up": update_slice(first["up"], [column_below, 0, 0], x[None])}, *rest]
+
+            levels = _at_most_once(ops.equal((above["i"] | j) % 2 ** (level + 1), 0), below, deeper)
+            four = ops.reshape(take_row(levels[0]["up"], column_below), (-1, 4, self.filters))
+            return four[:, above["i"] // 2**level % 2 * 2 + column % 2], ([y], levels)
+
+        y, of_blocks, of_coarser = self.ul.run(level, y, block, coarser)
+        seen_down, deeper = of_coarser or ([], [])
+        seen = ops.concatenate([*(u for two in of_blocks for u in two), *seen_down], axis=-1)
+        return y, [{**kept, "ul": update_slice(kept["ul"], [column + 1, 0, 0], seen[None])}, *deeper]
 
     def start_at(self, params):
         of_colours = ops.mean(ops.reshape(params, (-1, self.num_channels, self.params_size)), axis=0)
@@ -310,136 +294,11 @@ class PixelCNNPlusPlus(ImageNetwork):
         }
 
 
-class _Stream(keras.layers.Layer):
-    """One stream's layers, and the order in which they run: down through the levels and up again."""
-
-    def __init__(
-        self, conv, kernel_width, filters, num_resnets, num_downsamplings, *, is_linked, dropout, condition_size, seed, **kwargs
-    ):
-        super().__init__(**kwargs)
-        self.num_resnets, self.num_downsamplings, self.is_linked = num_resnets, num_downsamplings, is_linked
-        policy = self.dtype_policy
-        self.blocks, self.down, self.up = [], [], []
-        for level in range(num_downsamplings + 1):
-            count = 2 * num_resnets + (level < num_downsamplings)
-            self.blocks.append(
-                [
-                    _GatedResnet(
-                        conv,
-                        filters,
-                        is_linked=is_linked,
-                        has_skip=k >= num_resnets,
-                        dropout=dropout,
-                        condition_size=condition_size,
-                        seed=seed + 100 * level + k,
-                        dtype=policy,
-                    )
-                    for k in range(count)
-                ]
-            )
-            if level < num_downsamplings:
-                self.down.append(conv(filters, filters, strides=2, dtype=policy))
-                self.up.append(ShiftedConv2DTranspose(filters, filters, kernel_width, dtype=policy))
-        self.built = True
-
-    @property
-    def convolutions(self):
-        """[level][at]: in the order in which they run, with that which leads to the next level in the middle."""
-        levels = []
-        for level, blocks in enumerate(self.blocks):
-            convs = [conv for block in blocks for conv in (block.conv_1, block.conv_2)]
-            levels.append(convs[: self.at_down] + self.down[level : level + 1] + convs[self.at_down :])
-        return levels
-
-    @property
-    def at_down(self):
-        """Where, in a level's convolutions, the one is that leads to the next level."""
-        return 2 * self.num_resnets
-
-    def at(self, level, k):
-        """Where, in a level's convolutions, the first of block k is."""
-        return 2 * k + (k >= self.num_resnets and level < self.num_downsamplings)
-
-    def run(self, level, y, block, coarser):
-        """A level, given `block(k, y, skip=None)`, which evaluates its k-th block, and `coarser(y)`, all that lies below it."""
-        skips = [y]
-        for k in range(self.num_resnets):
-            skips.append(block(k, skips[-1]))
-        y = coarser(skips[-1]) if level < self.num_downsamplings else skips.pop()
-        for k in range(self.num_resnets, self.num_resnets + len(skips)):
-            y = block(k, y, skip=skips.pop())
-        return y
-
-    def prepared(self, condition):
-        """[level][at]: the convolutions' prepared weights, with what the condition adds in the biases, and in stream ul the
-        weights of skips below those of the first convolutions they are added to."""
-        levels = [[conv.prepared() for conv in convs] for convs in self.convolutions]
-        for level, blocks in enumerate(self.blocks):
-            for k, block in enumerate(blocks):
-                at, term = self.at(level, k), block.of_condition(condition)
-                if term is not None:
-                    *kernels, bias = levels[level][at + 1]
-                    # For rows [n, 1, width, features], and for [width, n, features].
-                    levels[level][at + 1] = (*kernels, bias + (term[:, 0, 0] if self.is_linked else term))
-                if self.is_linked and block.skip is not None:
-                    above, kernel, bias = levels[level][at]
-                    kernel = ops.concatenate([kernel, ops.cast(block.skip.kernel, kernel.dtype)])
-                    levels[level][at] = above, kernel, bias
-        return levels
-
-
-class _GatedResnet(keras.layers.Layer):
-    """A gated residual block, given the evaluation of its two convolutions: of an image, a row or a pixel."""
-
-    def __init__(self, conv, filters, *, is_linked, has_skip, dropout, condition_size, seed, **kwargs):
-        super().__init__(**kwargs)
-        policy = self.dtype_policy
-        # A tenth of the usual deviation, as in the authors' code: blocks start close to the identity.
-        small = keras.initializers.VarianceScaling(0.01, mode="fan_avg", distribution="uniform", seed=seed)
-        self.conv_1 = conv(2 * filters, filters, dtype=policy)
-        self.conv_2 = conv(2 * filters, 2 * filters, kernel_initializer=small, dtype=policy)
-        self.link = _nin(2 * filters, filters, policy) if is_linked else None
-        self.skip = _nin(2 * filters, filters, policy) if has_skip else None
-        self.condition = _nin(condition_size, 2 * filters, policy) if condition_size else None
-        self.dropout = Dropout(dropout, seed=seed, dtype=policy)
-        self.built = True
-
-    def apply(self, y, conv_1, conv_2, training=False):
-        """conv_1 and conv_2 are functions: the convolutions with all that is added to them."""
-        x, y = y, _concat_elu(conv_1(_concat_elu(y)))
-        a, b = ops.split(conv_2(self.dropout(y, training=training)), 2, axis=-1)
-        return x + a * ops.sigmoid(b)
-
-    def terms(self, link=None, skip=None):
-        """What is added to the first convolution."""
-        pairs = ((nin, y) for nin, y in ((self.link, link), (self.skip, skip)) if nin is not None and y is not None)
-        return [_at_each_pixel(nin, _concat_elu(y)) for nin, y in pairs]
-
-    def of_condition(self, condition):
-        """What the condition [n, k] adds to the second: [n, 1, 1, 2 filters], or None."""
-        return None if self.condition is None else self.condition(condition)[:, None, None]
-
-
-def _nin(in_filters, filters, dtype, use_bias=False):
-    dense = keras.layers.Dense(filters, use_bias=use_bias, dtype=dtype)
-    dense.build((None, in_filters))
-    return dense
-
-
-def _at_each_pixel(dense, x):
-    """A 1 x 1 convolution, as a product of two axes: convolutions, and products of more axes, start slowly."""
-    y = dense(ops.reshape(x, (-1, x.shape[-1])))
-    return ops.reshape(y, (-1, *x.shape[1:-1], dense.units))
-
-
-def _concat_elu(x):
-    return ops.elu(ops.concatenate([x, -x], axis=-1))
-
-
 def _at_most_once(condition, body, state):
-    """`state`, or where the condition holds what `body(k, state)` makes of it. Unlike a branch, a loop changes it in place."""
+    """`state`, or where the condition holds body(state). Unlike a branch, a loop changes it in place."""
     times = ops.cast(condition, "int32")
-    return ops.while_loop(lambda k, _: k < times, body, (ops.convert_to_tensor(0), state))[1]
+    start = ops.convert_to_tensor(0), state
+    return ops.while_loop(lambda k, _: k < times, lambda k, state: (k + 1, body(state)), start)[1]
 
 
 def _split(x, sizes):

@@ -128,20 +128,18 @@ class PixelRNN(ImageNetwork):
         return [self.first.write(column, channel, x[:, None], row[0]), *row[1:]]
 
     def step_in_row(self, column, channel, weights, above, row):
-        row = list(row)
-        states = enumerate(zip(self._layers_in_order, weights[0], above, strict=True))
+        weights, row = weights[0], list(row)
+        layers = self._layers_in_order
 
-        def step(x):
-            i, (layer, w, a) = next(states)
-            y, row[i] = layer.step(column, channel, x, w, a, row[i])
+        def step(at, x):
+            y, row[at] = layers[at].step(column, channel, x, weights[at], above[at], row[at])
             return y
 
-        _, (first, w, a) = next(states)
-        h = first.read(column, channel, w, a, row[0])
-        for _ in range(self.num_layers):
-            h = h + step(step(h))
-        for _ in self.head:
-            h = step(ops.relu(h))
+        h = self.first.read(column, channel, weights[0], above[0], row[0])
+        for at in range(1, 1 + 2 * self.num_layers, 2):
+            h = h + step(at + 1, step(at, h))
+        for at in (-2, -1):
+            h = step(at, ops.relu(h))
         return h, row
 
     @property
