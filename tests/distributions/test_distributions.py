@@ -102,11 +102,11 @@ class TestAutoregressive:
         sums_to_1(log_prob, (2, 3), levels, 1e-10)
 
     def test_log_prob_is_the_sum_of_conditionals(self):
-        # By hand, from the network's parameters and TFP's Categorical; the network sees 0..3 as 0..1.
+        # By hand, from the network's parameters and TFP's Categorical.
         family = families.Categorical(4)
-        distribution = Autoregressive(made(4), family)
+        distribution = Autoregressive(made(4, levels=4), family)
         x = np.array([[0, 3, 1], [2, 2, 2]])
-        params = distribution.network(tf.constant(x / 3))
+        params = distribution.network(tf.constant(x))
         expected = tf.reduce_sum(tfd.Categorical(logits=params).log_prob(x), axis=-1)
         np.testing.assert_allclose(distribution.log_prob(x), expected, rtol=1e-12)
 

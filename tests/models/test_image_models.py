@@ -82,7 +82,9 @@ def test_pixelcnn_plus_plus_with_coarser_levels_sums_to_1(event_shape, levels):
 def test_pixelcnn_plus_plus_binary_data_without_a_mixture_are_bernoulli(num_components):
     model = make("PixelCNNPlusPlus", (4, 4), levels=2, num_components=num_components, num_downsamplings=2)
     assert type(model.distribution.family).__name__ == "Bernoulli"
-    with pytest.raises(ValueError, match=r"2 channels are joined by a mixture.*Received: levels=None, params_size=1"):
+    with pytest.raises(
+        ValueError, match=r"2 channels are joined by a mixture.*Received: levels=2, num_components=None, params_size=1"
+    ):
         make("PixelCNNPlusPlus", (4, 4, 2), levels=2, num_components=None)
 
 

@@ -34,50 +34,57 @@ def cut_leaks(name, network, condition=None, *, seed=0):
     """
     size, random = network.event_size, np.random.default_rng(seed)
     rank = np.argsort(network.order)
-    cuts = random.permutation(size)[:_BATCH, None]
-    kept, other = random.normal(size=(2, size))
+    cuts = random.permutation(network.num_positions)[:_BATCH, None]
+    kept, other = random.normal(size=(2, size)) * step_of(network)
     given = _given(condition, len(cuts))
     function = tf.function(lambda x: network(x, **given), autograph=False)
 
     def outputs(rows):
         x = tf.constant(rows.reshape(-1, *network.event_shape), network.compute_dtype)
-        return function(x).numpy().reshape(len(rows), size, -1)
+        return function(x).numpy().reshape(len(rows), network.num_positions, -1)
 
     expected = outputs(np.tile(kept, (len(cuts), 1)))
-    difference = np.abs(outputs(np.where(rank < cuts, kept, other)) - expected)
+    rank_of_input = np.repeat(rank, size // len(rank))
+    difference = np.abs(outputs(np.where(rank_of_input < cuts, kept, other)) - expected)
     moved = ~(difference <= 1e-5 * (1 + np.abs(expected))).all(axis=-1)
     leaks = np.argwhere(moved & (rank <= cuts))
-    detail = f"parameters that see what comes later, over {len(cuts)} of {size} cuts"
+    detail = f"parameters that see what comes later, over {len(cuts)} of {len(rank)} cuts"
     return Check(name, len(leaks), 0, detail + (f"; one at position {leaks[0][1]}" if len(leaks) else ""))
 
 
 def connections(network, condition=None, *, rows=3, seed=0):
-    """Which outputs move when one input does: bool [D inputs, D outputs], by flat index into the event."""
-    size, random = network.event_size, np.random.default_rng(seed)
+    """Which outputs move when one input does: bool [D inputs, D outputs], by flat index of the position."""
+    size, count, random = network.event_size, network.num_positions, np.random.default_rng(seed)
     together = max(1, min(rows, _BATCH // size))
     given = _given(condition, together * size)
     function = tf.function(lambda x: network(x, **given), autograph=False)
-    moved = np.zeros((size, size), bool)
+    moved = np.zeros((size, count), bool)
     for _ in range(0, rows, together):
         x = np.repeat(random.normal(size=(together, 1, size)), size, axis=1)
         other = x + np.eye(size) * random.choice([-1, 1], (together, size, 1)) * random.uniform(1, 3, (together, size, 1))
         outputs = []
         for inputs in (x, other):
-            inputs = tf.constant(inputs.reshape(-1, *network.event_shape), network.compute_dtype)
-            outputs.append(function(inputs).numpy().reshape(together, size, size, -1))
+            inputs = tf.constant(inputs.reshape(-1, *network.event_shape) * step_of(network), network.compute_dtype)
+            outputs.append(function(inputs).numpy().reshape(together, size, count, -1))
         moved |= (outputs[0] != outputs[1]).any(axis=(0, -1))
-    return moved
+    return moved.reshape(count, -1, count).any(axis=1)
 
 
-def generation_equals_call(name, network, condition=None, *, by_steps, tolerance, rows=3, seed=0, of_levels=False):
+def step_of(network):
+    """What of x the network sees as 1."""
+    return 1 if network.levels is None else network.levels - 1
+
+
+def generation_equals_call(name, network, condition=None, *, by_steps, tolerance, rows=3, seed=0):
     """How far the parameters met while x is generated (here: a given x) are from those of `call` at that x.
 
-    by_steps: one `step` a position, or the network's own `generate`. of_levels: whether x is between 0 and 1, as levels reach a
-    network, rather than standard normal. The difference is relative to max(1, |params|).
+    by_steps: one `step` a position, or the network's own `generate`. x is standard normal, or of a network of levels between the
+    first and the last. The difference is relative to max(1, |params|).
     """
     random = np.random.default_rng(seed)
     shape = (rows, *network.event_shape)
-    x = tf.constant(random.uniform(size=shape) if of_levels else random.normal(size=shape), network.compute_dtype)
+    x = random.normal(size=shape) if network.levels is None else random.uniform(0, network.levels - 1, shape)
+    x = tf.constant(x, network.compute_dtype)
     given = _given(condition, rows)
 
     def run():

@@ -376,12 +376,13 @@ def _real_checks(subject, names):
 def _network_checks(subject):
     networks = [layer for layer in subject.exact._flatten_layers() if isinstance(layer, AutoregressiveNetwork)]
     own = [n for n in networks if getattr(n.generate, "__func__", None) is not AutoregressiveNetwork.generate]
+    generation_equals_call = functools.partial(network_checks.generation_equals_call, tolerance=subject.tolerances.network)
     small = subject.size <= MOST_DIMENSIONS
     mask_leaks = functools.partial(network_checks.mask_leaks, rows=8) if small else network_checks.cut_leaks
     kinds = [
         ("mask leaks", networks, mask_leaks),
-        ("generate = call", own, functools.partial(_generation_equals_call, subject, by_steps=False)),
-        ("step = call", networks, functools.partial(_generation_equals_call, subject, by_steps=True)),
+        ("generate = call", own, functools.partial(generation_equals_call, by_steps=False)),
+        ("step = call", networks, functools.partial(generation_equals_call, by_steps=True)),
     ]
     condition = None if subject.condition is None else tf.constant(subject.condition[:1], subject.exact.compute_dtype)
     for name, measured, measure in kinds:
@@ -391,13 +392,6 @@ def _network_checks(subject):
         given = [None if network.condition_shape is None else condition for network in measured]
         checks = [measure(name, network, c, seed=subject.seed) for network, c in zip(measured, given, strict=True)]
         yield _worst(checks, "networks")
-
-
-def _generation_equals_call(subject, name, network, condition, **arguments):
-    source = subject.source
-    of_levels = bool(isinstance(source, Autoregressive) and source.levels and network is source.network)
-    arguments.update(tolerance=subject.tolerances.network, of_levels=of_levels)
-    return network_checks.generation_equals_call(name, network, condition, **arguments)
 
 
 def _noise_checks(subject):
@@ -479,20 +473,21 @@ def _autoregressive_checks(subject):
     noise = source.draw_noise(sampler_checks.seeds_of(seed, n))
     condition = of_source(subject.conditions(n))
     x = subject.method(source, "from_noise")(noise, condition)
-    params_of_call = functools.partial(autoregressive_checks.params_of_call, source)
-    again = source.family.sample(params_of_call(x, condition), noise)
+    again = autoregressive_checks.draws_of_call(source, x, condition, noise)
     yield autoregressive_checks.draws_follow_call(names[0], x, again, tolerances.inverse, tolerances.ties)
     family = source.family
     n = autoregressive_checks.rows_for_residuals(_rows_of_a_test(subject), subject.size, family.levels)
     x, condition = _samples(subject, n)
     x, condition = _source_of(subject, x, condition), of_source(condition)
-    params = params_of_call(x, condition)
-    of_positions = tf.reshape(family.log_prob(params, tf.cast(x, params.dtype)), (n, -1))
+    params, has_ended = autoregressive_checks.params_of_call(source, x, condition), source.likelihood.has_ended(x)
+    of_positions = family.log_prob(params, tf.cast(x, params.dtype), source.likelihood.positions)
+    of_positions = tf.reshape(tf.where(has_ended, tf.zeros_like(of_positions), of_positions), (n, -1))
     score = subject.method(source, "log_prob_of_rows")(x, condition)
     parts = tf.reduce_sum(of_positions, axis=1)
     yield density_checks.same_scores(names[1], score, parts, tolerances.score, "log_prob, family's at parameters of call")
     params, x = tf.reshape(params, (n, subject.size, -1)), np.asarray(x).reshape(n, subject.size)
-    yield autoregressive_checks.samples_follow_score(names[2], family, params, x, seed)
+    has_ended = np.reshape(has_ended, x.shape)
+    yield autoregressive_checks.samples_follow_score(names[2], family, params, x, seed, has_ended)
     some = np.random.default_rng(seed).permutation(x.size)[:1024]
     params, x = tf.gather(tf.reshape(params, (x.size, -1)), some), x.ravel()[some]
     yield autoregressive_checks.family_draws(names[3], family, params, seed)
