@@ -102,7 +102,7 @@ class TestPositionsThatAreVectors:
     def test_completion(self):
         likelihood = AutoregressiveLikelihood(randomize(Pixels(2, 9, levels=3, dtype="float64")), Pairs())
         x = np.random.default_rng(0).integers(0, 3, (20, 2, 2))
-        known = np.zeros((20, 2, 2)) + [[1, 1], [0, 0]]
+        known = np.broadcast_to([[1, 1], [0, 0]], x.shape)
         completed = likelihood.complete(uniforms(likelihood, 20), x, known).numpy()
         np.testing.assert_array_equal(completed[:, 0], x[:, 0])
         assert (completed[:, 1] != x[:, 1]).any()

@@ -6,8 +6,8 @@ from keras import ops
 class Family:
     """A family of distributions over one scalar x, given `params_size` unconstrained parameters.
 
-    Positions of an event may differ, as columns of several kinds do: all that concerns a position takes its number, the `position`,
-    integers that broadcast to x. A family whose positions are alike leaves it out.
+    Positions of an event may differ, as columns of several kinds do: methods take the `position`, flat indices that broadcast to
+    x. A family whose positions are alike ignores it.
 
     Attributes:
       params_size: parameters of one position.

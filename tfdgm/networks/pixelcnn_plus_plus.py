@@ -40,8 +40,8 @@ class PixelCNNPlusPlus(ImageNetwork):
     Args:
       event_shape: (height, width) or (height, width, channels); height and width are multiples of 2^num_downsamplings.
       params_size: parameters per sub-pixel.
-      num_components: K, where params are those of `families.DiscretizedLogisticMixture`, or None; for more than one channel it and
-        `levels` are needed.
+      num_components: K, where params are those of a `families.DiscretizedLogisticMixture`, else None. With more than one channel
+        they must be, and `levels` be given.
       filters: width of u and ul.
       num_resnets: blocks on a level, in each direction.
       num_downsamplings: how often height and width are halved.

@@ -21,8 +21,8 @@ def params_of_call(distribution, x, condition):
 
 
 def draws_of_call(distribution, x, condition, uniforms):
-    """Each position of rows x drawn again, from what `call` gives at x and the uniform numbers of `draw_noise`; but for what follows
-    an `end`."""
+    """Each position of rows x drawn again, from what `call` gives at x and the uniform numbers of `draw_noise`; what follows an
+    `end` as it is."""
     likelihood = distribution.likelihood
     drawn = likelihood.family.sample(params_of_call(distribution, x, condition), uniforms, likelihood.positions)
     return tf.where(likelihood.has_ended(x), tf.cast(x, drawn.dtype), drawn)
@@ -98,8 +98,8 @@ def _worse(name, first, second, detail):
 
 
 def _normal_scores(family, params, x, seed, is_certain):
-    """x [m] drawn from params [m, P], or where it is_certain [m] from itself, as standard normal numbers, and for levels the evidence
-    of their log P as well; (None, why) where there is no distribution function."""
+    """x [m], drawn from params [m, P] or where it is_certain [m] known beforehand, as standard normal numbers, and for levels the
+    evidence of their log P as well; (None, why) where there is no distribution function."""
     found = None
     if family.levels:
         chosen = np.clip(x, 0, family.levels - 1).astype(int)
