@@ -155,7 +155,44 @@ class TestPositionsThatDiffer:
             np.testing.assert_allclose(table[..., level], family.log_prob(params, tf.fill((4, 2), np.float64(level)), position))
 
 
+SIZES = {
+    "MADE": {"hidden_units": (8,), "input_order": "right-to-left"},
+    "PixelCNN": {"filters": 4, "num_layers": 1, "head_filters": 4},
+    "GatedPixelCNN": {"filters": 4, "num_layers": 1, "head_filters": 4},
+    "PixelRNN": {"filters": 4, "num_layers": 1, "head_filters": 4},
+    "MultiscalePixelCNN": {"filters": 4, "num_layers": 1, "head_filters": 4, "num_scales": 1, "base_layers": 1},
+    "PixelSNAIL": {"filters": 4, "num_blocks": 1, "num_layers": 1, "key_size": 2},
+    "ImageTransformer": {"hidden_size": 4, "num_layers": 1, "num_heads": 1, "feed_forward_size": 4},
+    "PixelCNNPlusPlus": {"filters": 4, "num_downsamplings": 1},
+}
+
+
 class TestLevels:
+    @pytest.mark.usefixtures("eagerly")
+    @pytest.mark.parametrize("name", SIZES)
+    def test_are_seen_between_0_and_1_and_kept_as_they_are(self, name):
+        def make(**levels):
+            return randomize(getattr(networks, name)((2, 2), params_size=5, dtype="float64", **SIZES[name], **levels))
+
+        network, plain = make(levels=5), make()
+        again = type(network).from_config(network.get_config())
+        assert (again.levels, again.event_shape, again.params_size, plain.levels) == (5, (2, 2), 5, None)
+        x, noise = (np.random.default_rng(seed).uniform(size=(6, 2, 2)) for seed in (0, 1))
+        x = np.floor(5 * x)
+        np.testing.assert_array_equal(network(x), plain(x / 4))
+        for way in ("generate", "generate_by_steps"):
+            results = []
+            for each, unit in ((network, 1), (plain, 4)):
+
+                def emit(position, params, u, unit=unit):
+                    return families.Categorical(5).sample(params, u[:, None]) / unit, [params]
+
+                results.append(getattr(each, way)(emit, tf.constant(noise), output_shapes=[(5,)]))
+            (x, [params]), (x_plain, [params_plain]) = results
+            np.testing.assert_array_equal(x, 4 * x_plain)
+            np.testing.assert_array_equal(params, params_plain)
+            assert len(np.unique(x)) > 2
+
     def test_network_and_family_must_have_the_same(self):
         with pytest.raises(ValueError, match=r"see the family's levels=4, or x as it is. Received: network.levels=3"):
             AutoregressiveLikelihood(made(4, levels=3), families.Categorical(4))

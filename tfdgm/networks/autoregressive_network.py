@@ -56,10 +56,16 @@ class AutoregressiveNetwork(keras.layers.Layer):
         if levels is not None:
             check_whole(2, levels=levels)
 
+    @property
+    def unit(self):
+        """What of x the network sees as 1."""
+        return 1 if self.levels is None else self.levels - 1
+
     # Levels are seen as 0..1: with -1..1, a mostly black image trains far worse (binarized MNIST: by 9 nats).
     def seen(self, x):
         """What the network sees of x."""
-        return x if self.levels is None else ops.cast(x, self.compute_dtype) / (self.levels - 1)
+        x = ops.cast(x, self.compute_dtype)
+        return x if self.unit == 1 else x / self.unit
 
     def call(self, x, condition=None, training=None):
         """x: [n, *event_shape] -> params [n, *grid_shape, params_size]; those of position t depend on x_<t only."""

@@ -53,6 +53,7 @@ class MADEBlocks:
         order = ops.pad(order, [[0, self.num_positions - self.network.event_size]])
         n, size = ops.shape(keras.tree.flatten(inputs)[0])[2], self.block_size
         x, hidden = self.empty(n)
+        apart = self.network.unit != 1  # Whether x is kept as it is emitted beside x as it is seen, the first of what is kept.
 
         def body(b, x, hidden, kept):
             inputs_b = keras.tree.map_structure(lambda u: take_row(u, b), inputs)
@@ -61,19 +62,19 @@ class MADEBlocks:
                 inputs_j = keras.tree.map_structure(lambda u: u[j], inputs_b)
                 x_j, outputs_j = emit(take_row(order, b * size + j), params, inputs_j)
                 x_j = ops.cast(x_j, self.network.compute_dtype)
-                return self.network.seen(x_j), [x_j, *outputs_j]
+                return self.network.seen(x_j), [x_j, *outputs_j] if apart else outputs_j
 
             new, hidden = self.block(b, used, x, hidden, emit_j)
             x, *kept = keep([x, *kept], b * size, new)
             return b + 1, x, hidden, kept
 
-        b = ops.convert_to_tensor(0)
-        kept = [ops.zeros((self.num_positions, n, *shape), self.network.compute_dtype) for shape in ((), *output_shapes)]
+        b, shapes = ops.convert_to_tensor(0), [(), *output_shapes] if apart else output_shapes
+        kept = [ops.zeros((self.num_positions, n, *shape), self.network.compute_dtype) for shape in shapes]
         for end in self.ends:
             used, (x, *hidden) = self.up_to(end, weights, [x, *hidden])
             loop = (b, x, hidden, kept)
             b, x, hidden, kept = ops.while_loop(lambda b, *_: b < end, body, loop, maximum_iterations=end)  # noqa: B023
-        x, *outputs = [u[: self.network.event_size] for u in kept]
+        x, *outputs = [u[: self.network.event_size] for u in (kept if apart else [x, *kept])]
         return x, outputs
 
     def weights(self, condition):

@@ -35,7 +35,7 @@ def cut_leaks(name, network, condition=None, *, seed=0):
     size, random = network.event_size, np.random.default_rng(seed)
     rank = np.argsort(network.order)
     cuts = random.permutation(network.num_positions)[:_BATCH, None]
-    kept, other = random.normal(size=(2, size)) * step_of(network)
+    kept, other = random.normal(size=(2, size)) * network.unit
     given = _given(condition, len(cuts))
     function = tf.function(lambda x: network(x, **given), autograph=False)
 
@@ -64,15 +64,10 @@ def connections(network, condition=None, *, rows=3, seed=0):
         other = x + np.eye(size) * random.choice([-1, 1], (together, size, 1)) * random.uniform(1, 3, (together, size, 1))
         outputs = []
         for inputs in (x, other):
-            inputs = tf.constant(inputs.reshape(-1, *network.event_shape) * step_of(network), network.compute_dtype)
+            inputs = tf.constant(inputs.reshape(-1, *network.event_shape) * network.unit, network.compute_dtype)
             outputs.append(function(inputs).numpy().reshape(together, size, count, -1))
         moved |= (outputs[0] != outputs[1]).any(axis=(0, -1))
     return moved.reshape(count, -1, count).any(axis=1)
-
-
-def step_of(network):
-    """What of x the network sees as 1."""
-    return 1 if network.levels is None else network.levels - 1
 
 
 def generation_equals_call(name, network, condition=None, *, by_steps, tolerance, rows=3, seed=0):
@@ -83,7 +78,7 @@ def generation_equals_call(name, network, condition=None, *, by_steps, tolerance
     """
     random = np.random.default_rng(seed)
     shape = (rows, *network.event_shape)
-    x = random.normal(size=shape) if network.levels is None else random.uniform(0, network.levels - 1, shape)
+    x = random.normal(size=shape) if network.levels is None else random.uniform(0, network.unit, shape)
     x = tf.constant(x, network.compute_dtype)
     given = _given(condition, rows)
 
