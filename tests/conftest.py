@@ -6,6 +6,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import pytest
 
+pytest.register_assert_rewrite("contracts")
+
 # TensorFlow is imported by the tests: pytest-xdist's controller, which runs none, does without.
 
 
@@ -20,7 +22,7 @@ def seeded():
 @pytest.fixture
 def eagerly(request):
     """Computes op by op, unless a test is marked `graph`: to trace and compile takes several times as long as to compute once.
-    That graphs compute the same is asked of every network (tests/contracts.py) and of every model (its SavedModel)."""
+    That graphs compute the same is asked of every network (`contracts.network`) and of every model (its SavedModel)."""
     import tensorflow as tf
 
     tf.config.run_functions_eagerly(request.node.get_closest_marker("graph") is None)
@@ -50,7 +52,7 @@ _seconds = collections.Counter()
 
 
 def pytest_runtest_logreport(report):
-    _seconds[report.location[0]] += report.duration
+    _seconds[report.nodeid.split("::")[0]] += report.duration
 
 
 def pytest_terminal_summary(terminalreporter, config):

@@ -9,7 +9,7 @@ import signal
 import sys
 
 _context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload(["forked", "tfdgm.models", "tfdgm.cli.train", "tfdgm.zoo.training_run"])
+_context.set_forkserver_preload(["forked", "tfdgm.models", "tfdgm.cli.train", "tfdgm.zoo.tensorflow_trainer"])
 
 gc.freeze()  # As in conftest.py; what is frozen, the children share.
 gc.set_threshold(50_000, 20, 100)

@@ -95,6 +95,49 @@ def test_keras_2_and_private_apis_are_not_used(path):
         assert not {a for a in attributes if a.startswith(("keras.src", "tf.keras", "tfp.python", "tfp.layers", "tf_keras"))}
 
 
+#: Private names that are read from outside the object that has them.
+READ_FROM_OUTSIDE = {
+    "_arguments": "models/density_model.py",  # In `__new__` and in a class method, of the model being made.
+    "_set_distribution": "models/density_model.py",
+    "_condition_terms": "networks/made_blocks.py",  # The network's, whose blocks these are.
+}
+
+
+@every_file
+def test_private_members_are_left_to_their_owners(path):
+    if name(path) == "_keras_compat.py":
+        return
+    for node in ast.walk(parsed(path)):
+        if isinstance(node, ast.Attribute) and re.match("_[^_]", node.attr):
+            own = ast.unparse(node.value) in ("self", "cls", "super()")
+            assert own or READ_FROM_OUTSIDE.get(node.attr) == name(path), f"line {node.lineno}: {ast.unparse(node)}"
+
+
+#: Where there is no distribution to ask: layers and classes of networks, under any backend of Keras.
+ASK_FOR_NETWORKS = ("training/mixed_precision.py", "zoo/any_backend_trainer.py")
+#: What users hand in: tables and tensors; and data sets of TFDS.
+ASK_FOR_ATTRIBUTES = ("models/arguments.py", "models/columns.py", "data/tfds_sets.py")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [p for p in FILES if package_of(p) not in ("distributions", "networks", "families", "bijectors", "elementwise")],
+    ids=name,
+)
+def test_capabilities_are_declared_and_not_found_by_class(path):
+    """A distribution, a network and a family say what they can do. Models ask at their door whether they got one."""
+    ours = (tfdgm.distributions, tfdgm.networks, tfdgm.families)
+    classes = {public for package in ours for public in package.__all__ if public[0].isupper()}
+    for node in ast.walk(parsed(path)):
+        if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):
+            continue
+        if node.func.id in ("isinstance", "issubclass"):
+            named = {ast.unparse(part).split(".")[-1] for part in ast.walk(node.args[1])} & classes
+            at_the_door = named == {"Distribution"} and name(path) == "models/density_model.py"
+            assert not named or at_the_door or name(path) in ASK_FOR_NETWORKS, f"line {node.lineno}: {ast.unparse(node)}"
+        assert node.func.id != "hasattr" or name(path) in ASK_FOR_ATTRIBUTES, f"line {node.lineno}: {ast.unparse(node)}"
+
+
 @pytest.mark.parametrize("path", [p for p in FILES if package_of(p) in NEUTRAL], ids=name)
 def test_layers_networks_and_families_are_backend_neutral(path):
     allowed = set(sys.stdlib_module_names) | {"keras", "numpy", "tfdgm"}

@@ -11,7 +11,7 @@ _SUBPACKAGES = (
     "bijectors", "data", "distributions", "elementwise", "families", "layers", "models", "networks", "serving", "tasks",
     "training", "zoo",
 )  # fmt: skip
-_NAMES = {"DensityModel": "models", "load": "zoo", "verify": "tasks"}
+_NAMES = {"DensityModel": "models", "Event": "event", "load": "zoo", "verify": "tasks"}
 
 __all__ = [*_NAMES, *_SUBPACKAGES]
 

@@ -72,12 +72,10 @@ class Event:
         if self.levels is None:
             return x == x
         if not isinstance(self.levels, tuple):
-            return (x >= 0) & (x <= self.levels - 1) & (x % 1 == 0)
+            return (x >= 0) & (x <= self.levels - 1) & _are_whole(x)
         real = np.array([levels is None for levels in self.levels])
-        # Never compared where real; of a dtype that holds it.
-        top = np.array([1 if levels is None else levels - 1 for levels in self.levels], np.int64)
-        top = top.astype(x.dtype.as_numpy_dtype if hasattr(x.dtype, "as_numpy_dtype") else x.dtype)
-        return real | ((x >= 0) & (x <= top) & (x % 1 == 0))
+        top = np.array([1 if levels is None else levels - 1 for levels in self.levels])
+        return real | ((x >= 0) & (x <= top) & _are_whole(x))
 
     def check(self, x, dtype, name="x"):
         """x [*batch, *shape] as an array of the event's dtype, real numbers as `dtype`. What is unknown (NaN) becomes 0, where
@@ -97,6 +95,20 @@ class Event:
                 _check_levels(values, levels, which)
         return x.astype(self.dtype(dtype))
 
+    def rows_for(self, batch, values, dtype, name="condition"):
+        """values [*batch, *shape], or one for all of [*shape] -> rows [n, *shape], checked.
+
+        Raises:
+          ValueError: as `check`.
+        """
+        values = numbers(values, name)
+        try:
+            rows = np.broadcast_to(values, (*batch, *self.shape))
+        except ValueError:
+            wanted = f"`{name}` must have shape {(*batch, *self.shape)} or {self.shape}"
+            raise ValueError(f"{wanted}. Received: {name}.shape={values.shape}") from None
+        return self.check(rows, dtype, name).reshape((-1, *self.shape))
+
     def known(self, x):
         """Which entries of x are known, bool of x's shape: those that are not NaN."""
         return ~np.isnan(numbers(x, "x"))
@@ -106,6 +118,10 @@ class Event:
         if not isinstance(self.levels, tuple):
             return [(x, self.levels, name)]
         return [(x[..., i], levels, f"{name}[..., {i}]") for i, levels in enumerate(self.levels)]
+
+
+def _are_whole(x):
+    return True if "int" in str(x.dtype) else x % 1 == 0
 
 
 def _check_finite(x, name, dtype):

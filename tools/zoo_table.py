@@ -13,7 +13,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--write", metavar="FILE", type=pathlib.Path, help=f"replace the text between {START} and {END}")
     arguments = parser.parse_args()
-    table = cards.table([entries.card(name) for name in entries.names()], markdown=True)
+    table = cards.table([cards.Card.of(name) for name in entries.names()], markdown=True)
     if arguments.write is None:
         print(table, end="")
         return

@@ -64,7 +64,7 @@ class TestComplete:
     def test_images_spread_over_what_the_model_was_trained_on(self, cli, run_folder, tmp_path):
         assert cli("complete", run_folder, "--rows=4", "--num=3", "--samples=7", "--out", tmp_path / "a.png").code == 0
         drawn = np.round(cells(tmp_path / "a.png", 8, 9)[:, 0, ..., 0] * 16)
-        test = np.concatenate([x.numpy() for x in tfdgm.data.load("digits").test])
+        test = np.concatenate([batch["x"].numpy() for batch in tfdgm.data.load("digits").test])
         np.testing.assert_array_equal(drawn, test[:: len(test) // 3][:3])
 
     def test_another_order_warns_in_one_line(self, cli, rows, tmp_path):

@@ -62,7 +62,7 @@ def under_a_condition(rows, tmp_path_factory):
 def test_the_card_is_of_the_files_numbers(run, files):
     model, card = tfdgm.load(run), json.loads((run / "card.json").read_text())
     assert model.compute_dtype == "float64"
-    test = np.concatenate([x.numpy() for x in tfdgm.data.load(files["csv"], dtype="float64").test])
+    test = np.concatenate([batch["x"].numpy() for batch in tfdgm.data.load(files["csv"], dtype="float64").test])
     np.testing.assert_allclose(-card["test"]["nll"], np.mean(model.log_prob(test)), rtol=1e-12)
 
 

@@ -11,7 +11,7 @@ from tfdgm import data
 
 
 def rows(dataset):
-    return np.concatenate([x.numpy() for x in dataset])
+    return np.concatenate([batch["x"].numpy() for batch in dataset])
 
 
 def save(path, array):
@@ -220,7 +220,7 @@ class TestOfficial:
         with gzip.open(os.path.join(folder, "mnist", "t10k-labels-idx1-ubyte.gz")) as file:
             labels = np.frombuffer(file.read(), np.uint8, offset=8)
         label_of = {i.tobytes(): label for i, label in zip(images, labels, strict=True)}
-        for x, label in splits.test:
+        for x, label in map(dict.values, splits.test):
             given = [label_of[i.tobytes()] for i in x.numpy().astype(np.uint8)]
             assert given == np.argmax(label, axis=1).tolist()
         # Served again from the cache; nothing of the sources is left there but what was made of them.

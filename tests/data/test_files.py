@@ -10,7 +10,7 @@ X = np.random.RandomState(0).randn(40, 3).astype(np.float32)
 
 def in_order(source, **arguments):
     splits = data.load(source, shuffle=False, valid_fraction=0.0, test_fraction=0.0, **arguments)
-    return np.concatenate([x.numpy() for x in splits.train]), splits
+    return np.concatenate([batch["x"].numpy() for batch in splits.train]), splits
 
 
 def write_csv(path, x, header=""):
@@ -59,7 +59,7 @@ class TestCsv:
     def test_condition_column(self, tmp_path):
         write_csv(tmp_path / "a.csv", X, "a,b,c")
         splits = data.load(tmp_path / "a.csv", condition="b", shuffle=False)
-        x, c = next(iter(splits.train))
+        x, c = next(iter(splits.train)).values()
         assert (splits.event_shape, splits.condition_shape) == ((2,), (1,))
         table = np.concatenate([x[:, :1], c, x[:, 1:]], axis=1)
         assert all(row in X.tolist() for row in table.tolist())
@@ -144,7 +144,7 @@ class TestColumns:
         assert splits.columns == ("c", "a", "b")
         np.testing.assert_array_equal(next(data.stream(path, 99, dtype="float32", columns=["c", "a", "b"])), X[:, [2, 0, 1]])
         splits = data.load(path, condition="b", columns=["c", "a"], shuffle=False, valid_fraction=0.0, test_fraction=0.0)
-        x, c = next(iter(splits.train))
+        x, c = next(iter(splits.train)).values()
         np.testing.assert_array_equal(np.concatenate([x, c], axis=1), X[:, [2, 0, 1]])
 
     @pytest.mark.parametrize(
@@ -177,7 +177,7 @@ class TestColumns:
     def test_splits_of_two_kinds_are_put_in_the_order_of_the_first(self, tmp_path):
         write_csv(tmp_path / "train.csv", X, "a,b,c")
         write_parquet(tmp_path / "test.parquet", X, "bac")
-        np.testing.assert_array_equal(next(iter(data.load(tmp_path).test)), X[:, [1, 0, 2]])
+        np.testing.assert_array_equal(next(iter(data.load(tmp_path).test))["x"], X[:, [1, 0, 2]])
 
     def test_splits_of_a_folder_have_the_same(self, tmp_path):
         write_csv(tmp_path / "train.csv", X, "a,b,c")
@@ -281,7 +281,7 @@ class TestNumpy:
         np.testing.assert_array_equal(in_order(path)[0], X)
         splits = data.load(path, condition="y")
         assert splits.condition_shape == (1,)
-        assert all(X[int(i), 0] == x for xs, c in splits.train for x, i in zip(xs[:, 0], c[:, 0], strict=True))
+        assert all(X[int(i), 0] == x for xs, c in map(dict.values, splits.train) for x, i in zip(xs[:, 0], c[:, 0], strict=True))
         with pytest.raises(data.DataError, match=r"no array 'z' for the condition. It has: x, y"):
             data.load(path, condition="z")
         np.savez(path, a=X, b=X)
@@ -296,7 +296,7 @@ class TestNumpy:
         splits = data.load(tmp_path / "a.npz")
         assert (splits.num_train, splits.num_valid, splits.num_test) == (20, 6, 4)
         assert splits.levels == 2
-        np.testing.assert_array_equal(next(iter(splits.test)), bits[26:])
+        np.testing.assert_array_equal(next(iter(splits.test))["x"], bits[26:])
         np.testing.assert_array_equal(next(data.stream(tmp_path / "a.npz", 99, split="test")), bits[26:])
         np.testing.assert_array_equal(next(data.stream(tmp_path / "a.npz", 99)), bits)
 
@@ -304,7 +304,7 @@ class TestNumpy:
         np.savez(tmp_path / "a.npz", train=X[:30], test=X[30:])
         splits = data.load(tmp_path / "a.npz")
         assert (splits.num_train, splits.num_valid, splits.num_test) == (27, 3, 10)
-        np.testing.assert_array_equal(next(iter(splits.test)), X[30:])
+        np.testing.assert_array_equal(next(iter(splits.test))["x"], X[30:])
 
     @pytest.mark.parametrize(
         ("array", "message"),
@@ -387,13 +387,13 @@ class TestFloat64:
 
     def test_epochs_of_training(self, tmp_path):
         splits = data.load(write(tmp_path / "a.csv", FINE), dtype="float64", valid_fraction=0.0, test_fraction=0.0)
-        x = np.concatenate([x.numpy() for x in splits.train_epochs(0, 1)])
+        x = np.concatenate([batch["x"].numpy() for batch in splits.train_epochs(0, 1)])
         np.testing.assert_array_equal(np.sort(x, axis=0), np.sort(FINE, axis=0))
 
     @pytest.mark.parametrize("suffix", ["csv", "parquet"])
     def test_conditions(self, tmp_path, suffix):
         splits = data.load(write(tmp_path / f"a.{suffix}", FINE), condition=["c", "a"], dtype="float64", shuffle=False)
-        x, c = next(iter(splits.train))
+        x, c = next(iter(splits.train)).values()
         assert c.dtype == "float64"
         rows = np.stack([c[:, 1], x[:, 0], c[:, 0]], axis=1)
         assert all(row in FINE.tolist() for row in rows.tolist())
@@ -401,18 +401,18 @@ class TestFloat64:
     def test_conditions_beside_levels(self, tmp_path):
         (tmp_path / "a.csv").write_text("a,b\n" + "".join(f"{i},{FINE[i, 0]:.17g}\n" for i in range(5)))
         splits = data.load(tmp_path / "a.csv", condition="b", levels=5, dtype="float64", valid_fraction=0.0, test_fraction=0.0)
-        x, c = next(iter(splits.train))
+        x, c = next(iter(splits.train)).values()
         assert (x.dtype, c.dtype) == ("int32", "float64")
         np.testing.assert_array_equal(c[:, 0], FINE[x[:, 0].numpy(), 0])
 
     def test_condition_of_an_npz(self, tmp_path):
         np.savez(tmp_path / "a.npz", x=FINE, c=FINE[:, 0])
         splits = data.load(tmp_path / "a.npz", condition="c", dtype="float64")
-        for x, c in splits.train:
+        for x, c in map(dict.values, splits.train):
             np.testing.assert_array_equal(x[:, 0], c[:, 0])
 
     def test_a_named_set(self):
-        x, c = next(iter(data.load("digits", condition="label", dtype="float64").train))
+        x, c = next(iter(data.load("digits", condition="label", dtype="float64").train)).values()
         assert (x.dtype, c.dtype) == ("int32", "float64")
 
     @pytest.mark.parametrize("suffix", SUFFIXES)
@@ -447,7 +447,7 @@ class TestLargeIntegers:
     def test_levels_beside_a_condition(self, tmp_path, suffix, recwarn):
         path = write(tmp_path / f"a.{suffix}", self.X)
         splits = data.load(path, levels=2**25, condition="b", shuffle=False, valid_fraction=0.0, test_fraction=0.0)
-        x, c = next(iter(splits.train))
+        x, c = next(iter(splits.train)).values()
         np.testing.assert_array_equal(x, self.X[:, [0, 2]])
         np.testing.assert_array_equal(c, self.X[:, [1]])
         assert not recwarn.list
@@ -458,7 +458,7 @@ class TestLargeIntegers:
     def test_a_condition_that_float32_rounds_is_a_warning(self, tmp_path, suffix, recwarn):
         path = write(tmp_path / f"a.{suffix}", self.X)
         options = {"condition": "a", "levels": 2**25, "shuffle": False, "valid_fraction": 0.0, "test_fraction": 0.0}
-        _, c = next(iter(data.load(path, dtype="float64", **options).train))
+        _, c = next(iter(data.load(path, dtype="float64", **options).train)).values()
         np.testing.assert_array_equal(c, self.X[:, :1])
         assert not recwarn.list
         message = r"column 1 \(a\): float32 rounds integers above 2\*\*24, such as 16777217; float64 keeps"
@@ -468,7 +468,7 @@ class TestLargeIntegers:
     def test_so_is_one_of_an_npz(self, tmp_path, recwarn):
         np.savez(tmp_path / "a.npz", x=X[:2], ids=self.X[:, 0])
         splits = data.load(tmp_path / "a.npz", condition="ids", dtype="float64", valid_fraction=0.0, test_fraction=0.0)
-        _, c = next(iter(splits.train))
+        _, c = next(iter(splits.train)).values()
         assert sorted(c[:, 0].numpy()) == [2**24 + 1, 2**24 + 2]
         assert not recwarn.list
         with pytest.warns(UserWarning, match=r"array 'ids': float32 rounds integers above .*, such as 16777217"):
@@ -533,7 +533,7 @@ class TestImages:
         test = self.write(tmp_path / "test" / "0.png", (4, 4), 9)
         splits = data.load(tmp_path)
         assert (splits.num_train, splits.num_valid, splits.num_test) == (4, 1, 1)
-        np.testing.assert_array_equal(next(iter(splits.test))[0, ..., 0], test)
+        np.testing.assert_array_equal(next(iter(splits.test))["x"][0, ..., 0], test)
 
     @pytest.mark.parametrize("shape", [(5, 4), (4, 4, 3)])
     def test_another_size(self, tmp_path, shape):

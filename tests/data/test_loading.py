@@ -9,7 +9,7 @@ from tfdgm import data
 
 
 def rows(dataset):
-    return np.concatenate([x.numpy() for x in dataset])
+    return np.concatenate([batch["x"].numpy() for batch in dataset])
 
 
 @pytest.fixture
@@ -70,21 +70,21 @@ class TestSplits:
 
     def test_batches(self, numbered):
         train, _, _ = data.load(numbered, batch_size=30, shuffle=False)
-        assert [len(x) for x in train] == [30, 30, 20]
+        assert [len(batch["x"]) for batch in train] == [30, 30, 20]
         assert train.cardinality() == 3
-        assert train.element_spec.shape.as_list() == [None, 2]
+        assert train.element_spec["x"].shape.as_list() == [None, 2]
         assert np.all(np.diff(rows(train)[:, 0]) > 0)
 
     def test_single_rows(self, numbered):
         train, _, _ = data.load(numbered, batch_size=None)
         assert train.cardinality() == 80
-        assert {x.shape.as_list()[0] for x in train} == {2}
+        assert {row["x"].shape.as_list()[0] for row in train} == {2}
 
     def test_memory_mapped_rows_equal_resident_ones(self, numbered, monkeypatch):
         resident = rows(data.load(numbered).train)
         monkeypatch.setattr("tfdgm.data.splits._RESIDENT_BYTES", 0)
         mapped = data.load(numbered)
-        assert mapped.train.element_spec.shape.as_list() == [None, 2]
+        assert mapped.train.element_spec["x"].shape.as_list() == [None, 2]
         np.testing.assert_array_equal(rows(mapped.train), resident)
 
     def test_more_rows_than_are_shuffled_together(self, numbered, monkeypatch):
@@ -118,7 +118,8 @@ class TestSplits:
         model = keras.Sequential([keras.layers.Dense(1)])
         model.compile(loss="mse")
         train, valid, _ = data.load(numbered)
-        history = model.fit(train.map(lambda x: (x, x)), validation_data=valid.map(lambda x: (x, x)), verbose=0)
+        train, valid = (split.map(lambda batch: (batch["x"], batch["x"])) for split in (train, valid))
+        history = model.fit(train, validation_data=valid, verbose=0)
         assert np.isfinite(history.history["val_loss"][0])
 
 
@@ -134,7 +135,7 @@ class TestDigits:
 
     def test_labels(self):
         splits = data.load("digits", condition="label", batch_size=10)
-        x, label = next(iter(splits.train))
+        x, label = next(iter(splits.train)).values()
         assert splits.condition_shape == (10,)
         assert (x.shape, label.shape, label.dtype) == ((10, 8, 8), (10, 10), "float32")
         np.testing.assert_array_equal(label.numpy().sum(axis=1), 1.0)
@@ -144,7 +145,7 @@ class TestDigits:
 
         bunch = load_digits()
         label_of = {i.tobytes(): t for i, t in zip(bunch.images.astype(np.int32), bunch.target, strict=True)}
-        for x, label in data.load("digits", condition="label").test:
+        for x, label in map(dict.values, data.load("digits", condition="label").test):
             assert [label_of[i.tobytes()] for i in x.numpy()] == np.argmax(label, axis=1).tolist()
 
     def test_hash_is_fixed(self):

@@ -42,7 +42,7 @@ class TestPacked:
     def test_load_reads_it_too(self, content, folder):
         splits = data.load("mnist", data_dir=folder, batch_size=30)
         (test,) = splits.test.as_numpy_iterator()
-        np.testing.assert_array_equal(test, content.parts["test"].x)
+        np.testing.assert_array_equal(test["x"], content.parts["test"].x)
         assert (splits.num_train, splits.num_valid, splits.num_test, splits.levels) == (20, 10, 5, 256)
 
     def test_a_condition_that_was_not_packed(self, content, tmp_path):

@@ -5,7 +5,7 @@ import pytest
 import scipy.special
 import scipy.stats
 import tensorflow as tf
-from contracts import CASES
+from contracts.cases import CASES
 
 from tfdgm.distributions.tempered import tempered
 
@@ -53,6 +53,7 @@ class TestTempered:
         cold = tempered(distribution, 0.5)
         z, log_det = (value.numpy().astype(np.float64) for value in distribution.to_base(tf.constant(draw(cold))))
         assert z.std() == pytest.approx(0.5, rel=0.02)
+        assert distribution.source.is_standard_normal and not cold.source.is_standard_normal and cold.source.noise_law == "normal"
         expected = scipy.stats.norm.logpdf(z, scale=0.5).sum(axis=1) + log_det
         np.testing.assert_allclose(cold.log_prob_of_rows(tf.constant(draw(cold))), expected, rtol=1e-3, atol=1e-3)
         np.testing.assert_array_equal(

@@ -4,12 +4,28 @@ import numpy as np
 import pytest
 import scipy.stats
 import tensorflow as tf
+from contracts.discrete_family import DiscreteFamilyContract
+from contracts.family import params_of
+from contracts.mixture_family import MixtureFamilyContract
 
 from tfdgm.families import DiscretizedLogisticMixture
 
 
-def params_of(family, n, scale=1.0, dtype="float64"):
-    return tf.constant(np.random.default_rng(0).normal(size=(n, family.params_size)) * scale, dtype)
+class TestDiscretizedLogisticMixture(DiscreteFamilyContract, MixtureFamilyContract):
+    families = [DiscretizedLogisticMixture(2, 1), DiscretizedLogisticMixture(5, 3)]
+
+    @staticmethod
+    def mixture(k):
+        return DiscretizedLogisticMixture(16, k)
+
+    def test_components_start_at_the_quantiles_of_the_levels(self):
+        x = np.random.default_rng(0).integers(40, 200, (4000, 2))
+        family = DiscretizedLogisticMixture(256, 4)
+        params = tf.cast(family.marginal_params(tf.constant(x, tf.float64)), tf.float64)
+        means = (params[:, 4:8].numpy() + 1) * 127.5
+        np.testing.assert_allclose(means, np.repeat([[60, 100, 140, 180]], 2, axis=0), atol=8)
+        # The entropy of 160 equal levels is a bound on the mean; one wide logistic around the middle reaches -5.55.
+        assert -np.log(160) - 0.25 < family.log_prob(params, tf.constant(x, tf.float64)).numpy().mean() < -np.log(160)
 
 
 def probabilities(family, params):
@@ -23,7 +39,7 @@ class TestLogProb:
     @pytest.mark.parametrize("scale", [1.0, 5.0, 100.0])
     def test_256_levels_sum_to_1(self, dtype, tolerance, scale):
         family = DiscretizedLogisticMixture(256, 5)
-        p = probabilities(family, params_of(family, 50, scale, dtype))
+        p = probabilities(family, params_of(family, (50,), scale, dtype))
         np.testing.assert_allclose(p.sum(axis=1, dtype="float64"), 1, rtol=tolerance)
 
     def test_is_the_logistic_s_mass_of_each_bin(self):
@@ -65,7 +81,7 @@ class TestSample:
     def test_follows_the_probabilities(self):
         # Chi-squared of 20,000 draws over 16 levels.
         family = DiscretizedLogisticMixture(16, 3)
-        params = params_of(family, 1)
+        params = params_of(family, (1,))
         u = np.random.default_rng(1).uniform(size=(20_000, family.uniforms_size))
         x = family.sample(tf.repeat(params, len(u), axis=0), tf.constant(u)).numpy()
         counts = np.bincount(x.astype(int), minlength=16)

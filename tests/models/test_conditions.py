@@ -5,52 +5,17 @@ import numpy as np
 import pytest
 import scipy.stats
 import tensorflow as tf
-from contracts import CASES, FAST, model_cases
+from contracts.cases import CASES
+from contracts.conditional_model import SCALE, SHIFT
 
 import tfdgm
 from tfdgm.distributions.tempered import tempered
 from tfdgm.layers import Standardize
 from tfdgm.training import AutoregressiveTrainer
 
-CONDITIONAL = [name for name, case in CASES.items() if case.condition is not None]
-#: Years and energies, beside a column that is always the same.
-SHIFT, SCALE = np.array([2005.0, 1.5e5]), np.array([9.0, 3e4])
-
-
-def adapted(case, condition):
-    model = case.make(seed=1, dtype="float64")
-    model.adapt(case.x, condition)
-    return model
-
 
 @pytest.mark.usefixtures("eagerly")
-class TestEveryModel:
-    @model_cases(*CONDITIONAL, fast=FAST)
-    def test_units_of_the_condition_do_not_matter_on_any_road(self, case):
-        c = np.random.default_rng(3).normal(size=case.condition.shape)
-        c = (c - c.mean(axis=0)) / c.std(axis=0)
-        raw = c * SCALE + SHIFT
-        one, other = adapted(case, c), adapted(case, raw)
-        x, raw, c = case.x[:6], raw[:6], c[:6]
-        expected = one.log_prob(x, c).numpy()
-        x_tensor, raw_tensor = tf.constant(x, other.distribution.dtype), tf.constant(raw)
-        signatures = tfdgm.serving.signatures.signatures(other)
-        other.compile("adam")
-        for found in (
-            other.log_prob(x, raw),
-            other.predict(x, raw, verbose=0),
-            other(x_tensor, condition=raw_tensor),
-            other.distribution.log_prob(x_tensor, condition=raw_tensor),
-            signatures["log_prob"](x=x_tensor, condition=raw_tensor)["log_prob"],
-        ):
-            np.testing.assert_allclose(found, expected, rtol=1e-9)
-        np.testing.assert_allclose(other.evaluate(x, raw, verbose=0), -expected.mean(), rtol=1e-9)
-        seeds = tf.constant([[1, i] for i in range(6)], tf.int32)
-        samples = one.sample(6, seed=1, condition=c)
-        np.testing.assert_allclose(other.sample(6, seed=1, condition=raw), samples, rtol=1e-7, atol=1e-9)
-        np.testing.assert_allclose(signatures["sample"](seed=seeds, condition=raw_tensor)["x"], samples, rtol=1e-7, atol=1e-9)
-        assert np.abs(one.log_prob(x, c[::-1].copy()) - expected).max() > 1e-4  # The condition says something.
-
+class TestStandardized:
     def test_it_is_set_from_training_data_and_no_step_moves_it(self):
         case = CASES["maf_condition"]
         model = case.make()

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import scipy.special
 import tensorflow as tf
-from contracts import CASES
+from contracts.cases import CASES
 
 import tfdgm
 
@@ -119,10 +119,10 @@ class TestUsersOwnBound:
         is_bound = True
 
         def __init__(self):
-            super().__init__((2,), dtype=tf.float32)
+            super().__init__(tfdgm.Event((2,)), dtype=tf.float32)
             self.mean = tf.Variable([0.0, 0.0])
 
-        def _log_prob_of_rows(self, x, condition, noise):
+        def _log_prob_of_rows(self, x, condition, noise, known):
             return -0.5 * tf.reduce_sum((x - self.mean) ** 2, axis=-1) - np.log(2 * np.pi) - 0.1
 
         def draw_noise(self, seeds):

@@ -5,46 +5,13 @@ import itertools
 import numpy as np
 import pytest
 import tensorflow as tf
-from contracts import CASES, FAST, model_cases
+from contracts.cases import CASES
 
 import tfdgm
-
-INTEGERS = [name for name, case in CASES.items() if case.make().levels]
-
-
-def outside(case, levels):
-    """Rows that hold one value each that is no level, among rows of `case` that are events."""
-    rows = np.repeat(case.x[:1], 6, axis=0).astype(np.int64)
-    flat = rows.reshape(6, -1)
-    for row, value in enumerate((-1, levels, levels + 5, -(2**31), 2**31 - 1)):
-        flat[row, row % flat.shape[1]] = value
-    return rows  # The last is an event.
 
 
 @pytest.mark.usefixtures("eagerly")
 class TestOutsideTheLevels:
-    @model_cases(*INTEGERS, fast=FAST)
-    def test_every_road(self, case, adapted, tmp_path):
-        model = adapted(case)
-        rows = outside(case, model.levels)
-        condition = None if case.condition is None else np.repeat(case.condition[:1], len(rows), axis=0)
-        given = {} if condition is None else {"condition": tf.constant(condition)}
-        expected = np.full(len(rows), -np.inf)
-        expected[-1] = model.log_prob(rows[-1:], None if condition is None else condition[:1]).numpy()[0]
-        assert np.isfinite(expected[-1])
-        for dtype in (tf.int32, tf.int64, tf.float64):
-            x = tf.constant(rows.astype(dtype.as_numpy_dtype))
-            np.testing.assert_allclose(model.distribution.log_prob(x, **given), expected, rtol=1e-5)
-        x = tf.constant(rows.astype(np.int32))
-        np.testing.assert_allclose(model(x, **given), expected, rtol=1e-5)
-        signatures = tfdgm.serving.signatures.signatures(model)
-        for name in ("log_prob", "serving_default"):
-            np.testing.assert_allclose(signatures[name](x=x, **given)["log_prob"], expected, rtol=1e-5)
-        model.compile("adam")
-        for method in (model.log_prob, model.bits_per_dim, model.predict, model.evaluate, model.lower_bound):
-            with pytest.raises(ValueError, match=rf"`x` must hold integers 0..{model.levels - 1}. Received:"):
-                method(rows, condition)
-
     @pytest.mark.graph
     @pytest.mark.parametrize("jit_compile", [False, True])
     def test_traced_and_under_xla(self, jit_compile):

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tensorflow_probability as tfp
-from contracts import passes, randomize
+from contracts.checks import passes
+from contracts.weights import randomize
 from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
 

@@ -5,11 +5,13 @@ import numpy as np
 import pytest
 import scipy.stats
 import tensorflow as tf
-from contracts import check_autoregressive, randomize, sums_to_1
+from contracts.checks import passes, sums_to_1
+from contracts.weights import randomize
 from keras import ops
 
 from tfdgm import families, networks
 from tfdgm.networks import AutoregressiveLikelihood, AutoregressiveNetwork
+from tfdgm.tasks import network_checks
 
 
 def made(params_size=1, event_shape=(4,), **config):
@@ -90,7 +92,10 @@ class TestPositionsThatAreVectors:
         network = randomize(Pixels(3, 4, order=order, dtype="float64"))
         assert network.grid_shape == (3,) and network.num_positions == 3 and network.event_size == 6
         assert network(tf.zeros((5, 3, 2))).shape == network.compute_output_shape((5, 3, 2)) == (5, 3, 4)
-        check_autoregressive(network)
+        rank = np.argsort(network.order)
+        np.testing.assert_array_equal(network_checks.connections(network, rows=4), rank[None, :] > rank[:, None])
+        passes(network_checks.cut_leaks("cuts", network))
+        passes(network_checks.generation_equals_call("generate", network, by_steps=True, tolerance=1e-10))
 
     @pytest.mark.parametrize("order", [None, (1, 0)])
     def test_sums_to_1_and_samples_follow(self, order):

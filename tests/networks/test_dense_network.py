@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from contracts import randomize
+from contracts.weights import randomize
 
 from tfdgm.networks import DenseNetwork
 

@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 import tensorflow as tf
-from contracts import CASES
+from contracts.cases import CASES
 
 import tfdgm
 

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import served
 import tensorflow as tf
-from contracts import CASES
+from contracts.cases import CASES
 
 from tfdgm.cli import export
 from tfdgm.serving import Client, ServingError
@@ -176,8 +176,8 @@ class TestRefusedHere:
         [
             ("real", lambda c: c.log_prob(np.zeros((5, 4))), r"`x` must end in event_shape=\(3,\). Received: x.shape=\(5, 4\)"),
             ("real", lambda c: c.log_prob(1.0), r"`x` must end in event_shape=\(3,\). Received: x.shape=\(\)"),
-            ("real", lambda c: c.log_prob([[0, np.nan, 0]]), r"`x` must hold finite .* Received: nan at index \(0, 1\)"),
-            ("real", lambda c: c.log_prob([[0, 1e300, 0]]), r"`x` must hold finite numbers of float32. Received: 1e\+300"),
+            ("real", lambda c: c.log_prob([[0, np.nan, 0]]), r"`x` must be finite. Received: nan at index \(0, 1\)"),
+            ("real", lambda c: c.log_prob([[0, 1e300, 0]]), r"`x` must fit in float32. Received: values up to 1e\+300"),
             ("real", lambda c: c.log_prob([["a", "b", "c"]]), "`x` must hold numbers"),
             (
                 "real",
@@ -188,9 +188,9 @@ class TestRefusedHere:
             ("real", lambda c: c.log_prob(np.zeros((5, 3)), [1.0]), "`real` takes no `condition`"),
             ("real", lambda c: c.sample(-1), "`n` must be a non-negative integer. Received: n=-1"),
             ("real", lambda c: c.sample(1, seed=2**31), "`seed` must be an integer of 32 bits"),
-            ("levels", lambda c: c.log_prob([[0, 0.5, 0]]), "`x` must hold non-negative integers. Received: 0.5"),
-            ("levels", lambda c: c.log_prob([[0, -1, 0]]), "`x` must hold non-negative integers. Received: -1"),
-            ("levels", lambda c: c.log_prob([[0, np.nan, 0]]), "`x` must hold non-negative integers. Received: nan"),
+            ("levels", lambda c: c.log_prob([[0, 0.5, 0]]), "`x` must hold integers 0..2147483647. Received: 0.5"),
+            ("levels", lambda c: c.log_prob([[0, -1, 0]]), "`x` must hold integers 0..2147483647. Received: values from -1 to 0"),
+            ("levels", lambda c: c.log_prob([[0, np.nan, 0]]), "`x` must hold integers 0..2147483647. Received: nan"),
             ("levels", lambda c: c.encode([[0, 1, 0]]), "has no signature `encode`. It has: complete, log_prob, sample"),
             ("levels", lambda c: c.complete([[0, 1, 0]], [[[1, 1, 1]] * 2]), "`known` must have the shape of `x`"),
             ("real", lambda c: c.complete([[0, 1, 0]], [[1, 1, 1]]), "has no signature `complete`"),

@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 import tensorflow as tf
-from contracts import CASES, model_cases
+from contracts.cases import CASES, model_cases
 from tensorflow.core.protobuf import saved_model_pb2
 
 import tfdgm

@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 import tensorflow as tf
-from contracts import CASES, model_cases
+from contracts.cases import CASES, model_cases
 
 from tfdgm.serving.warmup import WARM_UP_REQUESTS
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import scipy.stats
 import tensorflow as tf
-from contracts import CASES, model_cases, randomize
+from contracts.cases import CASES, model_cases
+from contracts.weights import randomize
 
 import tfdgm
 from tfdgm.distributions import candidates, noise

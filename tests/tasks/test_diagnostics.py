@@ -2,7 +2,8 @@ import math
 
 import numpy as np
 import pytest
-from contracts import CASES, model_cases, randomize
+from contracts.cases import CASES, model_cases
+from contracts.weights import randomize
 
 import tfdgm
 from tfdgm.tasks import bits_per_dim_map, network_checks, receptive_field

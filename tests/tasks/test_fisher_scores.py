@@ -3,7 +3,8 @@ import numpy as np
 import pytest
 import sklearn.datasets
 import tensorflow as tf
-from contracts import CASES, model_cases, randomize
+from contracts.cases import CASES, model_cases
+from contracts.weights import randomize
 
 import tfdgm
 from tfdgm.tasks import FisherEmbedding, fisher_scores

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from contracts import randomize
+from contracts.weights import randomize
 
 import tfdgm
 from tfdgm import bijectors, distributions, elementwise, families, models, networks

@@ -6,13 +6,25 @@ import numpy as np
 import pytest
 import scipy.stats
 import tensorflow as tf
-from contracts import CASES, model_cases, randomize
+from contracts.cases import CASES, model_cases
+from contracts.weights import randomize
 from tensorflow_probability import distributions as tfd
 
 import tfdgm
 from tfdgm import networks
 from tfdgm.distributions.noise import uniforms
-from tfdgm.tasks import Check, Report, bijector_checks, density_checks, evidence, network_checks, sampler_checks, verification
+from tfdgm.tasks import (
+    Check,
+    Report,
+    bijector_checks,
+    density_checks,
+    evidence,
+    network_checks,
+    sampler_checks,
+    score_checks,
+    verification,
+)
+from tfdgm.tasks.subject import Subject
 
 pytestmark = pytest.mark.usefixtures("eagerly")
 
@@ -99,9 +111,9 @@ class TestVerify:
         monkeypatch.setattr(logger, "handlers", [*logger.handlers, handler])
         request.addfinalizer(functools.partial(logger.setLevel, logger.level))
         logger.setLevel(logging.WARNING)
-        monkeypatch.setattr(verification, "_score_checks", lambda *_: logger.warning("traced again") or ())
+        monkeypatch.setattr(score_checks, "checks", lambda *_: logger.warning("traced again") or ())
         tfdgm.verify(model, artifact=False)
-        monkeypatch.setattr(verification, "_score_checks", lambda *_: 1 / 0)
+        monkeypatch.setattr(score_checks, "checks", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             tfdgm.verify(model, artifact=False)
         logger.warning("another")
@@ -144,8 +156,8 @@ class TestVerify:
             return call(self, x, condition) + tf.where(inside, tf.zeros((), x.dtype), np.nan)
 
         monkeypatch.setattr(networks.MADE, "call", only_seen)
-        subject = verification.Subject(model, model, model.sample(2).numpy(), None, 0)
-        generated = [check for check in verification._network_checks(subject) if check.name != "mask leaks"]
+        subject = Subject(model, model, model.sample(2).numpy(), None, 0)
+        generated = [check for check in network_checks.checks(subject) if check.name != "mask leaks"]
         assert len(generated) == 2 and all(check.passed for check in generated), generated
 
     @pytest.mark.slow
@@ -197,7 +209,7 @@ class TestBrokenModelsFail:
     def test_leaking_mask(self):
         case = CASES["made_categorical"]
         model = case.make(seed=2, dtype="float64")
-        network = next(layer for layer in model._flatten_layers() if isinstance(layer, tfdgm.networks.MADE))
+        network = model.distribution.network
         network.out.mask[:] = True
         network.hidden[0].mask[:] = True
         failed = self.failed(self.report(randomize(model, 3), case.x))
@@ -275,7 +287,7 @@ class TestMeasurements:
         rows = np.zeros((2, 3), "float32")
         straight = tf.function(lambda x: x + 1)
         loop = tf.function(lambda x: tf.while_loop(lambda i, y: i < 3, lambda i, y: (i + 1, y * 2), (0, x))[1])
-        assert not verification._loops(straight, rows) and verification._loops(loop, rows)
+        assert not bijector_checks.has_loop(straight, rows) and bijector_checks.has_loop(loop, rows)
 
 
 class TestEvidence:
@@ -326,16 +338,16 @@ class _Bound(tfdgm.distributions.Distribution):
     is_bound = True
 
     def __init__(self, gap):
-        super().__init__((2,), dtype=tf.int32, levels=2, name="bound")
+        super().__init__(tfdgm.Event((2,), levels=2), dtype=tf.float32, name="bound")
         self.logits, self.gap = tf.Variable([0.5, -1.0]), gap
 
-    def log_prob_of_rows(self, x, condition=None, noise=None):
+    def _log_prob_of_rows(self, x, condition, noise, known):
         return tf.reduce_sum(tfd.Bernoulli(logits=self.logits).log_prob(tf.cast(x, tf.float32)), axis=-1) - self.gap
 
     def draw_noise(self, seeds):
         return uniforms(seeds, (2,), tf.float32)
 
-    def from_noise(self, noise, condition=None):
+    def _from_noise(self, noise, condition):
         return tf.cast(noise < tf.sigmoid(self.logits), tf.int32)
 
 

@@ -12,18 +12,20 @@ import sys
 import numpy as np
 import pytest
 import tensorflow as tf
-from contracts import CASES, PLAIN
+from contracts.cases import CASES
 
 import tfdgm
 from tfdgm.data.content import Content, Part
 from tfdgm.training import AutoregressiveTrainer, Batches
-from tfdgm.zoo import RecipeError, any_backend_run, cards
-from tfdgm.zoo.training_run import export_run
+from tfdgm.zoo import Recipe, RecipeError
+from tfdgm.zoo.any_backend_trainer import NETWORKS, AnyBackendTrainer, build_model
+from tfdgm.zoo.cards import Card
+from tfdgm.zoo.exporting import export_run
 
 SCRIPT = pathlib.Path(__file__).with_name("without_tensorflow.py")
-#: The models that train under any backend; `contracts` holds a case of each.
+#: The models that train under any backend. Of MADE and PixelCNN, other cases say what the binary ones do.
 NETWORK_CASES = {
-    name: case for name, case in CASES.items() if case.cls.__name__ in any_backend_run.NETWORKS and name not in PLAIN
+    name: case for name, case in CASES.items() if case.cls.__name__ in NETWORKS and name not in ("made_binary", "pixelcnn_binary")
 }
 
 backends = pytest.mark.parametrize(
@@ -55,7 +57,7 @@ def output_of(process, code=0):
 
 class TestNetworks:
     def test_each_has_a_case(self):
-        assert {case.cls.__name__ for case in NETWORK_CASES.values()} == set(any_backend_run.NETWORKS)
+        assert {case.cls.__name__ for case in NETWORK_CASES.values()} == set(NETWORKS)
 
     @pytest.mark.slow
     @backends
@@ -116,8 +118,7 @@ class TestTrainerOfARecipe:
     what = Content("images", {"train": Part(np.zeros((9, 4, 4), "uint8"))}, 3, "", "")
 
     def build(self, what=what, training=None, **arguments):
-        recipe = {"model": arguments, "data": {"source": "x"}, "training": training or {}}
-        return any_backend_run.build_trainer(any_backend_run.runs.as_recipe(recipe), what)
+        return build_model(Recipe({"model": arguments, "data": {"source": "x"}, "training": training or {}}), what)
 
     def test_shape_levels_and_precision(self):
         trainer = self.build(training={"precision": "mixed_bfloat16", "seed": 4}, **{"class": "GatedPixelCNN", "filters": 4})
@@ -140,6 +141,11 @@ class TestTrainerOfARecipe:
     def test_real_values(self):
         with pytest.raises(RecipeError, match=r"take integers\. Received: images, which is real-valued"):
             self.build(dataclasses.replace(self.what, levels=None), **{"class": "PixelCNN"})
+
+    @pytest.mark.parametrize("wrong", [{"strategy": "mirrored"}, {"tensorboard": True}])
+    def test_what_needs_tensorflow(self, wrong):
+        with pytest.raises(RecipeError, match="--strategy and --tensorboard need TensorFlow"):
+            AnyBackendTrainer(None, None, **{"strategy": "auto", "tensorboard": False, **wrong})
 
 
 @pytest.fixture(scope="module")
@@ -230,7 +236,7 @@ class TestRun:
 
     def test_it_is_not_overwritten(self, run, recipe):
         with pytest.raises(RecipeError, match="holds a finished run"):
-            any_backend_run.train(recipe, run)
+            tfdgm.zoo.train(recipe, run)
 
     def test_tensorflow_does_not_go_on_with_it(self, finished, recipe):
         with pytest.raises(tfdgm.training.CheckpointError, match="backend: there 'jax', here None"):
@@ -249,12 +255,12 @@ class TestExport:
         np.testing.assert_allclose(card["validation"]["nll"], record["best_loss"], rtol=1e-5)
         model = tfdgm.load(run)
         splits = tfdgm.data.load(record["recipe"]["data"]["source"], condition="label")
-        scores = np.concatenate([model.log_prob(*batch) for batch in splits.test]).astype("float64")
+        scores = np.concatenate([model.log_prob(**batch) for batch in splits.test]).astype("float64")
         np.testing.assert_allclose(card["test"]["nll"], -scores.mean(), rtol=1e-6)
         assert model.sample(2, seed=1, condition=np.eye(2)).shape == (2, 4, 4) and int(model.adapted.numpy()) == 1
         assert card["training"]["backend"] == "jax" and card["training"]["best_epoch"] == record["best_epoch"]
         assert "jax" in card["versions"] and "tensorflow" in card["versions"] and card["published"]["reached"]
-        assert "cores, by Keras's jax backend" in cards.text(card)
+        assert "cores, by Keras's jax backend" in Card.from_dict(card).text()
         assert card["command"].startswith("KERAS_BACKEND=jax tfdgm train ") and card["command"].endswith(f"export {run}_again")
 
     def test_what_does_not_belong_together_is_refused(self, run):

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from contracts import CASES
+from contracts.cases import CASES
 
 import tfdgm
 from tfdgm.training import computing_in

@@ -5,7 +5,7 @@ import sys
 
 import keras
 import pytest
-from contracts import CASES
+from contracts.cases import CASES
 
 from tfdgm.training import ClusterError, StrategyError, is_chief, make_strategy
 

@@ -22,14 +22,14 @@ def gradients(cases):
     import numpy as np
 
     from tfdgm.data.content import Content, Part
-    from tfdgm.zoo.any_backend_run import build_trainer
+    from tfdgm.zoo.any_backend_trainer import build_model
     from tfdgm.zoo.recipe import Recipe
 
     results = {}
     for name, case in cases.items():
         part = Part(case["x"], case["condition"])
         what = Content(name, {"train": part}, case["recipe"]["model"]["levels"], "", "")
-        model = build_trainer(Recipe(case["recipe"]), what)
+        model = build_model(Recipe(case["recipe"]), what)
         expected = [tuple(value.shape) for value in case["weights"]]
         assert [tuple(w.shape) for w in model.weights] == expected, (name, [w.path for w in model.weights], expected)
         for weight, value in zip(model.weights, case["weights"], strict=True):

@@ -1,4 +1,4 @@
-import copy
+import dataclasses
 import json
 import os
 import pathlib
@@ -7,24 +7,28 @@ import sys
 
 import pytest
 
-from tfdgm.zoo import cards
+from tfdgm.zoo import ZooError
+from tfdgm.zoo.cards import Card, table
+from tfdgm.zoo.evaluation import Evaluation
 
 TOOL = pathlib.Path(__file__).resolve().parents[2] / "tools" / "zoo_table.py"
 
 
 @pytest.fixture
+def card(finished):
+    return Card.of(finished)
+
+
+@pytest.fixture
 def bound(card):
     """The card of a dequantized flow that missed a published figure."""
-    card = copy.deepcopy(card)
-    card.update(name="other", is_bound=True)
-    card["test"].update(nll=100.0, standard_error=0.5, bits_per_dim=2.25)
-    card["published"] = {"name": "A paper", "value": 88.4, "unit": "nats", "source": "nowhere", "reached": False}
-    return card
+    published = {"name": "A paper", "value": 88.4, "unit": "nats", "source": "nowhere", "reached": False}
+    return dataclasses.replace(card, name="other", is_bound=True, test=Evaluation(100.0, 0.5, 2.25, 30), published=published)
 
 
 class TestTable:
     def test_columns_line_up(self, card, bound):
-        lines = cards.table([card, bound]).splitlines()
+        lines = table([card, bound]).splitlines()
         assert len(lines) == 4
         column = lines[0].index("published")
         assert lines[3][column:] == "88.4 nats (A paper): not reached"
@@ -32,16 +36,25 @@ class TestTable:
         assert "<=" not in lines[2] and lines[2].startswith("realnvp_rows  RealNVP")
 
     def test_markdown(self, card, bound):
-        lines = cards.table([card, bound], markdown=True).splitlines()
+        lines = table([card, bound], markdown=True).splitlines()
         assert all(line.count("|") == 8 for line in lines) and lines[2].startswith("| `realnvp_rows` |")
 
     def test_columns_of_the_data(self, card):
-        assert "  columns       a, b, c\n" in cards.text(card)
-        card["data"]["columns"] = [f"column_{i}" for i in range(500)]
-        (line,) = (line for line in cards.text(card).splitlines() if line.startswith("  columns"))
+        assert "  columns       a, b, c\n" in card.text()
+        data = dataclasses.replace(card.data, columns=[f"column_{i}" for i in range(500)])
+        (line,) = (line for line in dataclasses.replace(card, data=data).text().splitlines() if line.startswith("  columns"))
         assert line.endswith(", ...") and 100 < len(line) < 140
-        del card["data"]["columns"]  # As in cards of before.
-        assert "columns" not in cards.text(card)
+
+    def test_cards_of_before(self, card, tmp_path):
+        there = card.to_dict()
+        del there["kind"], there["published"], there["data"]["columns"], there["data"]["condition"], there["training"]["backend"]
+        (tmp_path / "card.json").write_text(json.dumps({**there, "later": 1}))
+        before = Card.of(tmp_path)
+        assert "columns" not in before.text() and "published" not in before.text() and before.kind is None
+        assert table([before]).startswith("name") and before.test == card.test
+        (tmp_path / "card.json").write_text('{"name": "half a card"}')
+        with pytest.raises(ZooError, match="damaged"):
+            Card.of(tmp_path)
 
     def test_the_tool_writes_between_the_marks(self, finished, tmp_path):
         readme = tmp_path / "README.md"
@@ -59,10 +72,10 @@ class TestTable:
 
 class TestText:
     def test_a_person_reads_all_of_it(self, card, bound):
-        text = cards.text(card)
-        for part in (card["data"]["sha256"], card["command"], card["machine"]["cpu"], "240 train", "reached", "exact"):
-            assert part in text
-        assert "upper bound" in cards.text(bound) and "2.2500 bits/dim" in cards.text(bound)
+        for part in (card.data.sha256, card.command, card.machine["cpu"], "240 train", "reached", "exact"):
+            assert part in card.text()
+        assert "upper bound" in bound.text() and "2.2500 bits/dim" in bound.text()
 
-    def test_a_card_is_json(self, finished):
-        assert json.loads((finished / "card.json").read_text())["name"] == "realnvp_rows"
+    def test_a_card_is_json(self, finished, card):
+        values = json.loads((finished / "card.json").read_text())
+        assert values["name"] == "realnvp_rows" and values == card.to_dict() and list(values) == list(card.to_dict())

@@ -9,8 +9,9 @@ import pytest
 import tfdgm
 from tfdgm import data, zoo
 from tfdgm.training import StrategyError
-from tfdgm.zoo import Recipe, RecipeError, runs
-from tfdgm.zoo.training_run import build_model, build_optimizer
+from tfdgm.zoo import Recipe, RecipeError, machine
+from tfdgm.zoo.optimizer import build_optimizer
+from tfdgm.zoo.tensorflow_trainer import build_model
 
 pytestmark = pytest.mark.usefixtures("eagerly")
 
@@ -32,7 +33,7 @@ class TestFinishedRun:
     def test_the_cards_likelihood_is_the_artifacts(self, finished, recipe, card, split):
         splits = data.load(recipe["data"]["source"])
         rows = splits.valid if split == "validation" else splits.test
-        scores = np.concatenate([tfdgm.load(finished).log_prob(x) for x in rows]).astype("float64")
+        scores = np.concatenate([tfdgm.load(finished).log_prob(**batch) for batch in rows]).astype("float64")
         assert card[split]["rows"] == len(scores) == 30
         np.testing.assert_allclose(card[split]["nll"], -scores.mean(), rtol=1e-6)
         np.testing.assert_allclose(card[split]["standard_error"], scores.std(ddof=1) / len(scores) ** 0.5, rtol=1e-6)
@@ -95,13 +96,13 @@ class TestOptionsOfTraining:
     )
     def test_emulated_precision_is_said(self, precision, cpuinfo, slow, monkeypatch, tmp_path):
         (tmp_path / "cpuinfo").write_text(f"processor : 0\n{cpuinfo}\n")
-        read, lines = runs._cpuinfo, []
-        monkeypatch.setattr(runs, "_cpuinfo", lambda key: read(key, tmp_path / "cpuinfo"))
-        monkeypatch.setattr(runs, "_accelerators", lambda backend: [])
-        runs.report_emulation(precision, lines.append)
+        read, lines = machine._cpuinfo, []
+        monkeypatch.setattr(machine, "_cpuinfo", lambda key: read(key, tmp_path / "cpuinfo"))
+        monkeypatch.setattr(machine, "_accelerators", lambda: [])
+        machine.report_emulation(precision, lines.append)
         assert len(lines) == slow and all(precision in line and "--precision float32" in line for line in lines)
-        monkeypatch.setattr(runs, "_accelerators", lambda backend: ["a GPU"])
-        runs.report_emulation(precision, lines.append)
+        monkeypatch.setattr(machine, "_accelerators", lambda: ["a GPU"])
+        machine.report_emulation(precision, lines.append)
         assert len(lines) == slow
 
     @pytest.mark.slow
@@ -221,13 +222,13 @@ class TestBuilding:
     )
     def test_files_are_read_in_the_models_dtype(self, model, dtype):
         recipe = Recipe({"model": {"class": "MAF", **model}, "data": {"source": "x"}})
-        assert runs.data_options(recipe)["dtype"] == dtype
+        assert recipe.data_options()["dtype"] == dtype
 
     def test_files_are_read_in_keras_own_dtype(self):
         before = keras.config.dtype_policy()
         keras.config.set_dtype_policy("float64")
         try:
-            assert runs.data_options(Recipe({"model": {"class": "MAF"}, "data": {"source": "x"}}))["dtype"] == "float64"
+            assert Recipe({"model": {"class": "MAF"}, "data": {"source": "x"}}).data_options()["dtype"] == "float64"
         finally:
             keras.config.set_dtype_policy(before)
 
@@ -235,7 +236,7 @@ class TestBuilding:
     def test_an_unknown_dtype(self, dtype):
         recipe = Recipe({"model": {"class": "MAF", "dtype": dtype}, "data": {"source": "x"}})
         with pytest.raises(RecipeError, match=r"\[model\]: dtype must be 'float32', 'float64' or a mixed one\. Received: "):
-            runs.data_options(recipe)
+            recipe.data_options()
 
     def test_a_model_without_condition(self, rows_csv):
         splits = data.load(rows_csv, condition="a")

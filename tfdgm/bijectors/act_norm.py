@@ -19,25 +19,27 @@ class ActNorm(Bijector):
       trainable: whether training moves b and s; False makes it a fixed standardisation.
     """
 
-    def __init__(self, event_size, *, trainable=True, dtype=None, name="act_norm"):
+    def __init__(
+        self, event_size: int, *, trainable: bool = True, dtype: str | keras.DTypePolicy | None = None, name: str = "act_norm"
+    ):
         self.shift_and_log_scale = _ShiftAndLogScale(event_size, trainable=trainable, dtype=dtype, name=name)
         super().__init__(event_shape=(event_size,), dtype=tf.as_dtype(self.shift_and_log_scale.variable_dtype), name=name)
 
-    def forward_and_log_det(self, z, condition=None):
+    def forward_and_log_det(self, z: tf.Tensor, condition: tf.Tensor | None = None) -> tuple[tf.Tensor, tf.Tensor]:
         self._check_takes(condition)
         b, s = self.shift_and_log_scale.values()
         return z * tf.exp(s) + b, tf.fill(tf.shape(z)[:-1], tf.reduce_sum(s))
 
-    def inverse_and_log_det(self, x, condition=None):
+    def inverse_and_log_det(self, x: tf.Tensor, condition: tf.Tensor | None = None) -> tuple[tf.Tensor, tf.Tensor]:
         self._check_takes(condition)
         b, s = self.shift_and_log_scale.values()
         return (x - b) * tf.exp(-s), tf.fill(tf.shape(x)[:-1], -tf.reduce_sum(s))
 
-    def adapt(self, x, condition=None):
+    def adapt(self, x: tf.Tensor, condition: tf.Tensor | None = None) -> None:
         mean, scale = self._mean_and_scale(x)
         self._assign(mean, np.log(scale))
 
-    def adapt_inverted(self, z, condition=None):
+    def adapt_inverted(self, z: tf.Tensor, condition: tf.Tensor | None = None) -> None:
         mean, scale = self._mean_and_scale(z)
         self._assign(-mean / scale, -np.log(scale))
 

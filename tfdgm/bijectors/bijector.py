@@ -1,8 +1,11 @@
+import abc
+from collections.abc import Sequence
+
 import tensorflow as tf
 from tensorflow_probability import bijectors as tfb
 
 
-class Bijector(tfb.Bijector):
+class Bijector(tfb.Bijector, abc.ABC):
     """An invertible map of event vectors; z is the noise side, x the data side: x = forward(z).
 
     A subclass writes `forward_and_log_det(z, condition=None)` and `inverse_and_log_det(x, condition=None)`; each returns the
@@ -22,7 +25,16 @@ class Bijector(tfb.Bijector):
       condition_shape: shape of one `condition`, or None where the map depends on none.
     """
 
-    def __init__(self, *, event_ndims=1, event_shape=None, latent_ndims=None, dtype=None, condition_shape=None, name=None):
+    def __init__(
+        self,
+        *,
+        event_ndims: int | None = 1,
+        event_shape: Sequence[int] | None = None,
+        latent_ndims: int | None = None,
+        dtype: str | tf.DType | None = None,
+        condition_shape: Sequence[int] | None = None,
+        name: str | None = None,
+    ):
         self.event_shape = None if event_shape is None else tuple(event_shape)
         event_ndims = event_ndims if event_shape is None else len(self.event_shape)
         super().__init__(
@@ -34,7 +46,7 @@ class Bijector(tfb.Bijector):
         )
         self.condition_shape = None if condition_shape is None else tuple(condition_shape)
 
-    def latent_shape(self, event_shape):
+    def latent_shape(self, event_shape: Sequence[int]) -> tuple[int, ...]:
         """The shape of z where x has `event_shape`, which may have more axes than the map needs.
 
         Raises:
@@ -42,7 +54,7 @@ class Bijector(tfb.Bijector):
         """
         return self._checked_shape(event_shape)
 
-    def data_shape(self, latent_shape):
+    def data_shape(self, latent_shape: Sequence[int]) -> tuple[int, ...]:
         """The shape of x where z has `latent_shape`: the inverse of `latent_shape`."""
         return self._checked_shape(latent_shape)
 
@@ -53,36 +65,48 @@ class Bijector(tfb.Bijector):
             raise ValueError(f"{self.name} takes events {expected}. Received: {shape}")
         return shape
 
-    def forward_and_log_det(self, z, condition=None):
+    @abc.abstractmethod
+    def forward_and_log_det(self, z: tf.Tensor, condition: tf.Tensor | None = None) -> tuple[tf.Tensor, tf.Tensor]:
         """z -> (x, log |det dx/dz|)."""
-        raise NotImplementedError
 
-    def inverse_and_log_det(self, x, condition=None):
+    @abc.abstractmethod
+    def inverse_and_log_det(self, x: tf.Tensor, condition: tf.Tensor | None = None) -> tuple[tf.Tensor, tf.Tensor]:
         """x -> (z, log |det dz/dx|)."""
-        raise NotImplementedError
 
-    def adapt(self, x, condition=None):
+    def adapt(self, x: tf.Tensor, condition: tf.Tensor | None = None) -> None:
         """Sets what depends on data (means, scales) from rows x [n, *event], for their `inverse`; nothing by default."""
 
-    def adapt_inverted(self, z, condition=None):
+    def adapt_inverted(self, z: tf.Tensor, condition: tf.Tensor | None = None) -> None:
         """`adapt` of the inverted bijector: from rows z [n, *event], for their `forward`; nothing by default."""
 
-    def forward(self, x, name="forward", condition=None):
+    def forward(self, x: tf.Tensor, name: str = "forward", condition: tf.Tensor | None = None) -> tf.Tensor:
         self._check_takes(condition)
         with tf.name_scope(name):
             return self.forward_and_log_det(self._tensor(x), condition)[0]
 
-    def inverse(self, y, name="inverse", condition=None):
+    def inverse(self, y: tf.Tensor, name: str = "inverse", condition: tf.Tensor | None = None) -> tf.Tensor:
         self._check_takes(condition)
         with tf.name_scope(name):
             return self.inverse_and_log_det(self._tensor(y), condition)[0]
 
-    def forward_log_det_jacobian(self, x, event_ndims=None, name="forward_log_det_jacobian", condition=None):
+    def forward_log_det_jacobian(
+        self,
+        x: tf.Tensor,
+        event_ndims: int | None = None,
+        name: str = "forward_log_det_jacobian",
+        condition: tf.Tensor | None = None,
+    ) -> tf.Tensor:
         self._check_takes(condition)
         with tf.name_scope(name):
             return _sum_over(self.forward_and_log_det(self._tensor(x), condition)[1], event_ndims, self.forward_min_event_ndims)
 
-    def inverse_log_det_jacobian(self, y, event_ndims=None, name="inverse_log_det_jacobian", condition=None):
+    def inverse_log_det_jacobian(
+        self,
+        y: tf.Tensor,
+        event_ndims: int | None = None,
+        name: str = "inverse_log_det_jacobian",
+        condition: tf.Tensor | None = None,
+    ) -> tf.Tensor:
         self._check_takes(condition)
         with tf.name_scope(name):
             return _sum_over(self.inverse_and_log_det(self._tensor(y), condition)[1], event_ndims, self.inverse_min_event_ndims)
@@ -127,7 +151,9 @@ def _sum_over(log_det, event_ndims, least):
     return tf.reduce_sum(log_det, axis=list(range(-extra, 0))) if extra else log_det
 
 
-def forward_and_log_det(bijector, z, condition=None, event_ndims=None):
+def forward_and_log_det(
+    bijector: tfb.Bijector, z: tf.Tensor, condition: tf.Tensor | None = None, event_ndims: int | None = None
+) -> tuple[tf.Tensor, tf.Tensor]:
     """`forward_and_log_det` of any bijector: fused for ours, TFP's two methods for stock ones.
 
     Args:
@@ -143,7 +169,9 @@ def forward_and_log_det(bijector, z, condition=None, event_ndims=None):
     return bijector.forward(z), bijector.forward_log_det_jacobian(z, event_ndims)
 
 
-def inverse_and_log_det(bijector, x, condition=None, event_ndims=None):
+def inverse_and_log_det(
+    bijector: tfb.Bijector, x: tf.Tensor, condition: tf.Tensor | None = None, event_ndims: int | None = None
+) -> tuple[tf.Tensor, tf.Tensor]:
     """`inverse_and_log_det` of any bijector, as `forward_and_log_det` above."""
     if isinstance(bijector, Bijector):
         z, log_det = bijector.inverse_and_log_det(x, taken_by(bijector, condition))
@@ -152,20 +180,20 @@ def inverse_and_log_det(bijector, x, condition=None, event_ndims=None):
     return bijector.inverse(x), bijector.inverse_log_det_jacobian(x, event_ndims)
 
 
-def latent_shape_of(bijector, event_shape):
+def latent_shape_of(bijector: tfb.Bijector, event_shape: Sequence[int]) -> tuple[int, ...]:
     """`latent_shape` of any bijector, ours or a stock one."""
     if isinstance(bijector, Bijector):
         return bijector.latent_shape(event_shape)
     return tuple(bijector.inverse_event_shape(tf.TensorShape(event_shape)).as_list())
 
 
-def data_shape_of(bijector, latent_shape):
+def data_shape_of(bijector: tfb.Bijector, latent_shape: Sequence[int]) -> tuple[int, ...]:
     """`data_shape` of any bijector, ours or a stock one."""
     if isinstance(bijector, Bijector):
         return bijector.data_shape(latent_shape)
     return tuple(bijector.forward_event_shape(tf.TensorShape(latent_shape)).as_list())
 
 
-def taken_by(bijector, condition):
+def taken_by(bijector: tfb.Bijector, condition: tf.Tensor | None) -> tf.Tensor | None:
     """`condition`, or None where the bijector takes none, as stock ones."""
     return None if getattr(bijector, "condition_shape", None) is None else condition

@@ -1,5 +1,8 @@
+from collections.abc import Iterable, Sequence
+
 import numpy as np
 import tensorflow as tf
+from tensorflow_probability import bijectors as tfb
 
 from tfdgm.bijectors.bijector import Bijector, data_shape_of, forward_and_log_det, inverse_and_log_det, latent_shape_of, taken_by
 
@@ -22,7 +25,15 @@ class Chain(Bijector):
         are.
     """
 
-    def __init__(self, bijectors, *, event_ndims=None, event_shape=None, dtype=None, name="chain"):
+    def __init__(
+        self,
+        bijectors: Iterable[tfb.Bijector],
+        *,
+        event_ndims: int | None = None,
+        event_shape: Sequence[int] | None = None,
+        dtype: str | tf.DType | None = None,
+        name: str = "chain",
+    ):
         bijectors = list(bijectors)
         more = np.cumsum([0, *(b.forward_min_event_ndims - b.inverse_min_event_ndims for b in bijectors)])
         needed = max([1, *(b.inverse_min_event_ndims - m for b, m in zip(bijectors, more[:-1], strict=True))])
@@ -45,20 +56,20 @@ class Chain(Bijector):
         if event_shape is not None:
             self.latent_shape(event_shape)
 
-    def latent_shape(self, event_shape):
+    def latent_shape(self, event_shape: Sequence[int]) -> tuple[int, ...]:
         for bijector in self.bijectors:
             event_shape = latent_shape_of(bijector, event_shape)
         return tuple(event_shape)
 
-    def data_shape(self, latent_shape):
+    def data_shape(self, latent_shape: Sequence[int]) -> tuple[int, ...]:
         for bijector in reversed(self.bijectors):
             latent_shape = data_shape_of(bijector, latent_shape)
         return tuple(latent_shape)
 
-    def forward_and_log_det(self, z, condition=None):
+    def forward_and_log_det(self, z: tf.Tensor, condition: tf.Tensor | None = None) -> tuple[tf.Tensor, tf.Tensor]:
         return self._through(forward_and_log_det, self._from_latent(), z, condition)
 
-    def inverse_and_log_det(self, x, condition=None):
+    def inverse_and_log_det(self, x: tf.Tensor, condition: tf.Tensor | None = None) -> tuple[tf.Tensor, tf.Tensor]:
         return self._through(inverse_and_log_det, self._from_data(), x, condition)
 
     def _from_data(self):
@@ -78,13 +89,13 @@ class Chain(Bijector):
             total += log_det
         return value, total
 
-    def adapt(self, x, condition=None):
+    def adapt(self, x: tf.Tensor, condition: tf.Tensor | None = None) -> None:
         for bijector, ndims in self._from_data():
             if isinstance(bijector, Bijector):
                 bijector.adapt(x, taken_by(bijector, condition))
             x, _ = inverse_and_log_det(bijector, x, condition, ndims)
 
-    def adapt_inverted(self, z, condition=None):
+    def adapt_inverted(self, z: tf.Tensor, condition: tf.Tensor | None = None) -> None:
         for bijector, ndims in self._from_latent():
             if isinstance(bijector, Bijector):
                 bijector.adapt_inverted(z, taken_by(bijector, condition))

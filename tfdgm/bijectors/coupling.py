@@ -1,8 +1,13 @@
+from collections.abc import Sequence
+
+import keras
 import numpy as np
 import tensorflow as tf
+from numpy.typing import ArrayLike
 
 from tfdgm.bijectors.bijector import Bijector
 from tfdgm.bijectors.within_range import within_range
+from tfdgm.elementwise import Elementwise
 from tfdgm.layers import reorder
 
 
@@ -27,7 +32,15 @@ class Coupling(Bijector):
         x, log_det = Coupling(network, elementwise, mask).forward_and_log_det(z)  # [..., 6] -> [..., 6], [...]
     """
 
-    def __init__(self, network, elementwise, mask, *, condition_shape=None, name="coupling"):
+    def __init__(
+        self,
+        network: keras.layers.Layer,
+        elementwise: Elementwise,
+        mask: ArrayLike,
+        *,
+        condition_shape: Sequence[int] | None = None,
+        name: str = "coupling",
+    ):
         mask = np.asarray(mask)
         if mask.dtype != bool or not mask.ndim or mask.all() or not mask.any():
             raise ValueError(f"`mask` must be an array of True and False, of both. Received: {mask.tolist()}")
@@ -37,10 +50,10 @@ class Coupling(Bijector):
         self.network, self.elementwise, self.mask = network, elementwise, mask
         self._order, self._num_passed = np.argsort(~mask.ravel(), kind="stable"), int(mask.sum())
 
-    def forward_and_log_det(self, z, condition=None):
+    def forward_and_log_det(self, z: tf.Tensor, condition: tf.Tensor | None = None) -> tuple[tf.Tensor, tf.Tensor]:
         return self._apply(lambda params, z: _finite(*self.elementwise.forward(params, z)), z, condition)
 
-    def inverse_and_log_det(self, x, condition=None):
+    def inverse_and_log_det(self, x: tf.Tensor, condition: tf.Tensor | None = None) -> tuple[tf.Tensor, tf.Tensor]:
         return self._apply(self.elementwise.inverse, x, condition)
 
     def _apply(self, function, value, condition):

@@ -1,8 +1,9 @@
+import keras
 import tensorflow as tf
 
 from tfdgm.bijectors.bijector import Bijector
 from tfdgm.bijectors.within_range import within_range
-from tfdgm.elementwise import Affine
+from tfdgm.elementwise import Affine, Elementwise
 
 
 class MaskedAutoregressive(Bijector):
@@ -20,7 +21,9 @@ class MaskedAutoregressive(Bijector):
         z, log_det = MaskedAutoregressive(network, elementwise).inverse_and_log_det(x)  # [..., 6] -> [..., 6], [...]
     """
 
-    def __init__(self, network, elementwise=None, *, name="masked_autoregressive"):
+    def __init__(
+        self, network: keras.layers.Layer, elementwise: Elementwise | None = None, *, name: str = "masked_autoregressive"
+    ):
         elementwise = Affine() if elementwise is None else elementwise
         if network.params_size != elementwise.params_size:
             raise ValueError(
@@ -35,18 +38,18 @@ class MaskedAutoregressive(Bijector):
         )
         self.network, self.elementwise = network, elementwise
 
-    def forward_and_log_det(self, z, condition=None):
+    def forward_and_log_det(self, z: tf.Tensor, condition: tf.Tensor | None = None) -> tuple[tf.Tensor, tf.Tensor]:
         flat, batch = self._one_batch_axis(z, self.network.event_shape)
         x, [log_det] = self.network.generate(self.emit, flat, self._condition_rows(condition, batch), output_shapes=[()])
         return tf.reshape(x, tf.shape(z)), tf.reshape(_sum(log_det), batch)
 
-    def inverse_and_log_det(self, x, condition=None):
+    def inverse_and_log_det(self, x: tf.Tensor, condition: tf.Tensor | None = None) -> tuple[tf.Tensor, tf.Tensor]:
         flat, batch = self._one_batch_axis(x, self.network.event_shape)
         params = tf.cast(self.network(flat, condition=self._condition_rows(condition, batch)), flat.dtype)
         z, log_det = self.elementwise.inverse(params, flat)
         return tf.reshape(z, tf.shape(x)), tf.reshape(_sum(log_det), batch)
 
-    def emit(self, position, params, z_i):
+    def emit(self, position: tf.Tensor, params: tf.Tensor, z_i: tf.Tensor) -> tuple[tf.Tensor, list[tf.Tensor]]:
         """(x_i [n], [log dx_i/dz_i]) of params [n, params_size] and z_i [n], as the network's `generate` calls it."""
         x_i, log_det = self.elementwise.forward(params, z_i)
         return within_range(x_i), [log_det]

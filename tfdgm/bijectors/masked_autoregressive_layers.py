@@ -1,9 +1,13 @@
+from collections.abc import Sequence
+
+import keras
 import numpy as np
 import tensorflow as tf
 
 from tfdgm.bijectors.bijector import Bijector
 from tfdgm.bijectors.masked_autoregressive import MaskedAutoregressive
 from tfdgm.bijectors.within_range import within_range
+from tfdgm.elementwise import Elementwise
 from tfdgm.layers import take_row
 
 
@@ -20,7 +24,14 @@ class MaskedAutoregressiveLayers(Bijector):
       inverse: whether each layer stands inverted, so that sampling is one call of each network.
     """
 
-    def __init__(self, networks, elementwise=None, *, inverse=False, name="masked_autoregressive_layers"):
+    def __init__(
+        self,
+        networks: Sequence[keras.layers.Layer],
+        elementwise: Elementwise | None = None,
+        *,
+        inverse: bool = False,
+        name: str = "masked_autoregressive_layers",
+    ):
         if not networks or not all(hasattr(network, "blocks") for network in networks):
             raise ValueError(f"`networks` must be one or more MADEs. Received: {[type(n).__name__ for n in networks]}")
         layouts = [_layout(network) for network in networks]
@@ -33,12 +44,12 @@ class MaskedAutoregressiveLayers(Bijector):
         first = self.layers[0]
         super().__init__(event_shape=first.event_shape, dtype=first.dtype, condition_shape=first.condition_shape, name=name)
 
-    def forward_and_log_det(self, z, condition=None):
+    def forward_and_log_det(self, z: tf.Tensor, condition: tf.Tensor | None = None) -> tuple[tf.Tensor, tf.Tensor]:
         if not self.is_inverse:
             return self._by_position(z, self.layers[::-1], condition)
         return self._at_once(z, self.layers[::-1], condition, finite=True)
 
-    def inverse_and_log_det(self, x, condition=None):
+    def inverse_and_log_det(self, x: tf.Tensor, condition: tf.Tensor | None = None) -> tuple[tf.Tensor, tf.Tensor]:
         run = self._by_position if self.is_inverse else self._at_once
         return run(x, self.layers, condition)
 

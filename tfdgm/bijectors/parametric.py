@@ -1,4 +1,5 @@
 import math
+from collections.abc import Sequence
 
 import keras
 import tensorflow as tf
@@ -6,6 +7,7 @@ from keras import ops
 
 from tfdgm.bijectors.bijector import Bijector
 from tfdgm.bijectors.within_range import within_range
+from tfdgm.elementwise import Elementwise
 
 
 class Parametric(Bijector):
@@ -23,7 +25,15 @@ class Parametric(Bijector):
         x, log_det = Parametric(elementwise, (6,)).forward_and_log_det(z)  # [..., 6] -> [..., 6], [...]
     """
 
-    def __init__(self, elementwise, event_shape, *, condition_shape=None, dtype=None, name="parametric"):
+    def __init__(
+        self,
+        elementwise: Elementwise,
+        event_shape: Sequence[int],
+        *,
+        condition_shape: Sequence[int] | None = None,
+        dtype: str | keras.DTypePolicy | None = None,
+        name: str = "parametric",
+    ):
         self.elementwise = elementwise
         self.params = _Linear(condition_shape, (*event_shape, elementwise.params_size), dtype=dtype, name=name)
         super().__init__(
@@ -33,11 +43,11 @@ class Parametric(Bijector):
             name=name,
         )
 
-    def forward_and_log_det(self, z, condition=None):
+    def forward_and_log_det(self, z: tf.Tensor, condition: tf.Tensor | None = None) -> tuple[tf.Tensor, tf.Tensor]:
         x, log_det = self._apply(self.elementwise.forward, z, condition)
         return within_range(x), log_det
 
-    def inverse_and_log_det(self, x, condition=None):
+    def inverse_and_log_det(self, x: tf.Tensor, condition: tf.Tensor | None = None) -> tuple[tf.Tensor, tf.Tensor]:
         return self._apply(self.elementwise.inverse, x, condition)
 
     def _apply(self, function, value, condition):

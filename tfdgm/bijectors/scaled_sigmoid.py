@@ -16,16 +16,16 @@ class ScaledSigmoid(Bijector):
       alpha: margin that keeps the logit finite at 0 and at `upper`; x may leave the range by this fraction.
     """
 
-    def __init__(self, upper, *, alpha=0.05, dtype=None, name="scaled_sigmoid"):
+    def __init__(self, upper: float, *, alpha: float = 0.05, dtype: str | tf.DType | None = None, name: str = "scaled_sigmoid"):
         super().__init__(dtype=dtype, name=name)
         self.upper, self.alpha = float(upper), alpha
 
-    def forward_and_log_det(self, z, condition=None):
+    def forward_and_log_det(self, z: tf.Tensor, condition: tf.Tensor | None = None) -> tuple[tf.Tensor, tf.Tensor]:
         self._check_takes(condition)
         x = self.upper * (tf.sigmoid(z) - self.alpha) / (1 - 2 * self.alpha)
         return x, self._log_det(z)
 
-    def inverse_and_log_det(self, x, condition=None):
+    def inverse_and_log_det(self, x: tf.Tensor, condition: tf.Tensor | None = None) -> tuple[tf.Tensor, tf.Tensor]:
         self._check_takes(condition)
         y = self.alpha + (1 - 2 * self.alpha) * x / self.upper
         # Outside the range, which forward never reaches, the density is zero; z and gradients stay finite.

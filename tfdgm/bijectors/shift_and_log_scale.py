@@ -1,3 +1,4 @@
+import keras
 import tensorflow as tf
 
 
@@ -11,7 +12,7 @@ class ShiftAndLogScale(tf.Module):
       network: a Keras layer [n, d] -> [n, 2 * (D - d)], shift first.
     """
 
-    def __init__(self, network, name=None):
+    def __init__(self, network: keras.layers.Layer, name: str | None = None):
         super().__init__(name=name)
         self.network = network
 

@@ -1,7 +1,7 @@
 import tensorflow as tf
 
 
-def within_range(x):
+def within_range(x: tf.Tensor) -> tf.Tensor:
     """x, cut off at +-max^0.8 of its dtype (7e30 in float32), so that what further layers make of a sample stays finite.
 
     Its square is infinite still: a score from there is -infinity.

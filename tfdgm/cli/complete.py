@@ -62,7 +62,7 @@ def run(arguments):
         raise ValueError(f"{splits.name} has no rows in its split {FLAGS.split}.")
     rows = reshaped(model, getattr(splits, FLAGS.split)).unbatch()
     batch = next(iter(rows.shard(max(1, num_rows // FLAGS.num), 0).batch(FLAGS.num)))
-    x, condition = batch if isinstance(batch, tuple) else (batch, None)
+    x, condition = batch["x"], batch.get("condition")
 
     known = np.zeros(model.event_shape, int)
     known[:kept] = 1

@@ -108,11 +108,11 @@ def _export_run(folder):
     from tfdgm.cli.quiet import import_tensorflow
 
     import_tensorflow()
-    from tfdgm.zoo import cards
-    from tfdgm.zoo.training_run import export_run
+    from tfdgm.zoo.cards import Card
+    from tfdgm.zoo.exporting import export_run
 
     card = export_run(folder, data_dir=FLAGS.data_dir, report=lambda line: print(line, flush=True))
-    print(f"\n{cards.text(card)}")
+    print(f"\n{Card.from_dict(card).text()}")
 
 
 def _served_name(model_name):

@@ -7,6 +7,7 @@ import numpy as np
 
 from tfdgm.cli.usage import UsageError
 from tfdgm.zoo import RecipeError, ZooError, entries
+from tfdgm.zoo.cards import Card
 from tfdgm.zoo.recipe import Recipe
 
 
@@ -27,16 +28,16 @@ def recipe_of(name):
 
 def columns_of(name):
     """The names of the columns that a model was trained on, from the card beside it; None where there are none."""
-    return _trained_on(name).get("columns")
+    data = _trained_on(name)
+    return data and data.columns
 
 
 def _trained_on(name):
-    """The section "data" of the card beside a model, {} where there is none."""
+    """The data of the card beside a model, None where there is none."""
     folders = [pathlib.Path(name), pathlib.Path(name).absolute().parent]  # A run's folder, or the version in it.
     if name in entries.names():
         folders = [entries.find(name)]
-    card = next((entries.card(folder) for folder in folders if (folder / "card.json").is_file()), {})
-    return card.get("data", {})
+    return next((Card.of(folder).data for folder in folders if (folder / "card.json").is_file()), None)
 
 
 def load_splits(model, name, source, *, condition=None, data_dir=None):
@@ -49,7 +50,7 @@ def load_splits(model, name, source, *, condition=None, data_dir=None):
     options, trained_on = {}, None
     if recipe is not None and source in (None, recipe.data["source"]):
         options = {key: value for key, value in recipe.data.items() if value is not None and key not in ("source", "levels")}
-        source, trained_on = recipe.data["source"], _trained_on(name).get("sha256")
+        source, trained_on = recipe.data["source"], _trained_on(name)
     if model.condition_shape is None and condition is not None:
         raise UsageError("This model takes no --condition.")
     if model.condition_shape is not None:
@@ -61,7 +62,7 @@ def load_splits(model, name, source, *, condition=None, data_dir=None):
     splits = data.load(source, data_dir=data_dir, **options)
     if np.prod(splits.event_shape) != np.prod(model.event_shape):
         raise data.DataError(f"Expected rows of event_shape={model.event_shape}. Received: {splits.event_shape} in {source}.")
-    if trained_on not in (None, splits.sha256):
+    if trained_on is not None and trained_on.sha256 != splits.sha256:
         warnings.warn(
             f"{source} has changed since {name} was trained on it. Its splits are drawn anew: a row of the test split may have "
             "been trained on.",
@@ -81,14 +82,10 @@ def parse_names(text):
 
 
 def reshaped(model, dataset):
-    """A tf.data of x or (x, condition) with each x in the model's event shape."""
+    """A tf.data of batches with each x in the model's event shape."""
     import tensorflow as tf
 
-    def reshape(x, *condition):
-        x = tf.reshape(x, (-1, *model.event_shape))
-        return (x, *condition) if condition else x
-
-    return dataset.map(reshape)
+    return dataset.map(lambda batch: {**batch, "x": tf.reshape(batch["x"], (-1, *model.event_shape))})
 
 
 def condition_names(model, name, text=None):

@@ -115,21 +115,14 @@ def run(arguments):
 
     from tfdgm.cli.quiet import import_tensorflow, keras_backend
 
-    options = {name: FLAGS[name].value for name in ("data_dir", "restart", "stop_after")}
     backend = keras_backend()
     if backend == "tensorflow":
         import_tensorflow()
-        from tfdgm.zoo.training_run import train
-
-        options.update({name: FLAGS[name].value for name in ("strategy", "tensorboard")})
-    else:
-        from tfdgm.zoo.any_backend_run import train
-
-        if FLAGS.strategy not in ("auto", "default") or FLAGS.tensorboard:
-            raise UsageError(f"--strategy and --tensorboard need TensorFlow. Keras's backend is {backend}.")
     from tfdgm.training import Preempted
-    from tfdgm.zoo import cards
+    from tfdgm.zoo.cards import Card
+    from tfdgm.zoo.training_run import train
 
+    options = {name: FLAGS[name].value for name in ("data_dir", "restart", "stop_after", "strategy", "tensorboard")}
     try:
         card = train(recipe, output, report=_say, **options)
     except Preempted as when:
@@ -141,7 +134,7 @@ def run(arguments):
         return
     if card is None:  # A worker that does not write.
         return
-    _say(f"\n{cards.text(card)}\n")
+    _say(f"\n{Card.from_dict(card).text()}\n")
     for name, what in (
         ("card.json", "the figures above"),
         ("curves.png", "train and validation loss"),

@@ -42,7 +42,7 @@ def run(arguments):
             raise
     else:
         batch = next(iter(reshaped(model, splits.test).unbatch().batch(FLAGS.rows)))
-        x, condition = batch if isinstance(batch, tuple) else (batch, None)
+        x, condition = batch["x"], batch.get("condition")
     report = tasks.verify(model, x, condition=condition, rows=FLAGS.rows, artifact=folder)
     print(report)
     return 0 if report.passed else 1

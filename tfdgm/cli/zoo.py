@@ -21,11 +21,11 @@ FLAGS = flags.FlagValues()
 
 def run(arguments):
     if arguments:
-        print(cards.text(entries.card(exactly(arguments, "NAME"))))
+        print(cards.Card.of(exactly(arguments, "NAME")).text())
         return
     names = entries.names()
     if names:
-        print(cards.table([entries.card(name) for name in names]))
+        print(cards.table([cards.Card.of(name) for name in names]))
     untrained = [name for name in entries.recipe_names() if name not in names]
     if untrained:
         print(f"{chr(10) if names else ''}Recipes not trained yet: {', '.join(untrained)}")

@@ -4,13 +4,14 @@ import hashlib
 import os
 import pathlib
 import tempfile
+from collections.abc import Iterable
 
 import numpy as np
 
 from tfdgm.data.data_error import DataError
 
 
-def cache_dir():
+def cache_dir() -> pathlib.Path:
     """`TFDGM_CACHE_DIR`, or `~/.cache/tfdgm`; made if absent."""
     path = pathlib.Path(os.environ.get("TFDGM_CACHE_DIR") or "~/.cache/tfdgm").expanduser()
     try:
@@ -22,7 +23,7 @@ def cache_dir():
     return path
 
 
-def spool(chunks):
+def spool(chunks: Iterable[np.ndarray]) -> np.memmap | None:
     """Writes arrays [k, *event_shape] of one dtype one after another to a nameless temporary file.
 
     Returns a read-only memory map [n, *event_shape], or None where there are no rows. The file is gone with
@@ -46,7 +47,7 @@ def spool(chunks):
         ) from e
 
 
-def sha256_of(paths):
+def sha256_of(paths: Iterable[str | os.PathLike]) -> str:
     """The sha256, hex, of the files' bytes one after another (of one file: what `sha256sum` prints)."""
     digest = hashlib.sha256()
     for path in paths:

@@ -36,7 +36,7 @@ class Content:
     columns: tuple | None = None
 
 
-def divide(part, *, valid_fraction, test_fraction, seed):
+def divide(part: Part, *, valid_fraction: float, test_fraction: float, seed: int) -> dict[str, Part]:
     """Divides a part into train, valid and test by a permutation of its row numbers fixed by the seed.
 
     `RandomState` is numpy's frozen generator: the same seed gives the same split with every numpy version.

@@ -2,9 +2,12 @@
 
 import csv
 import io
+import os
 import re
+from collections.abc import Collection, Iterator, Sequence
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from tfdgm.data import values
 from tfdgm.data.data_error import DataError
@@ -12,7 +15,7 @@ from tfdgm.data.data_error import DataError
 _BLOCK_BYTES = 4 * 2**20
 
 
-def columns(path):
+def columns(path: str | os.PathLike) -> tuple[list[str] | None, int]:
     """The header's names, or None where the first line is numbers already; and the number of columns.
 
     A header is a first line without a single number in it.
@@ -43,7 +46,7 @@ def _head(path):
     return [c.strip() for c in cells], len(cells), reader.line_num
 
 
-def header(names):
+def header(names: Sequence[str] | None) -> bytes:
     """The line of names that `columns` reads, as bytes; nothing where a name is a number, which it would take for a row."""
     if not names or any(_number(name) is not None for name in names):
         return b""
@@ -52,7 +55,7 @@ def header(names):
     return line.getvalue().encode()
 
 
-def integer_columns(path):
+def integer_columns(path: str | os.PathLike) -> list[int]:
     """The numbers of the columns whose first value is written as an integer."""
     _, _, skip = _head(path)
     with open(path, newline="", encoding="utf-8-sig", errors="replace") as file:
@@ -61,14 +64,14 @@ def integer_columns(path):
     return [i for i, cell in enumerate(cells) if re.fullmatch(r"[+-]?\d+", cell.strip())]
 
 
-def number_format(dtype):
+def number_format(dtype: DTypeLike) -> str:
     """The format of `%` that writes numbers of a dtype so that they are read back as they were."""
     if np.dtype(dtype).kind in "iub":
         return "%d"
     return "%.17g" if np.dtype(dtype).itemsize > 4 else "%.9g"
 
 
-def chunks(path, levels, dtype, real=()):
+def chunks(path: str | os.PathLike, levels: int | None, dtype: str, real: Collection[int] = ()) -> Iterator[np.ndarray]:
     """Yields float64 arrays [k, columns]; every value is checked, and an error names the line (from 1).
 
     With `levels` all are levels but the columns `real`. Real values must be in the range of `dtype`.

@@ -7,7 +7,7 @@ import numpy as np
 from tfdgm.data.content import Content, Part
 
 
-def read(condition=None):
+def read(condition: str | None = None) -> Content:
     """1797 grey images of digits, levels 0..16, event shape (8, 8); `condition="label"` is one-hot [10].
 
     Source: E. Alpaydin, C. Kaynak, Optical Recognition of Handwritten Digits, UCI repository 1998 (its test

@@ -5,6 +5,7 @@ import os
 import pathlib
 import textwrap
 import warnings
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -19,7 +20,13 @@ SUFFIXES = (*TABLES, *ARRAYS, *image_files.SUFFIXES)
 _SPLIT_NAMES = {"train": "train", "valid": "valid", "validation": "valid", "val": "valid", "test": "test"}
 
 
-def read(source, levels=None, condition=None, dtype="float32", columns=None):
+def read(
+    source: str | os.PathLike,
+    levels: int | None = None,
+    condition: str | Sequence[str] | None = None,
+    dtype: str = "float32",
+    columns: Sequence[str] | None = None,
+) -> Content:
     """The `Content` of a file, a glob or a folder.
 
     Tables and images are copied once, in blocks, into a temporary memory map (`cache.spool`), so memory stays
@@ -58,12 +65,18 @@ def read(source, levels=None, condition=None, dtype="float32", columns=None):
     return Content(os.fspath(source), parts, levels, cache.sha256_of(all_paths), f"Rows of {what}: {source}", names)
 
 
-def paths_of(source):
+def paths_of(source: str | os.PathLike) -> list[pathlib.Path]:
     """The files of a source, those of all its splits."""
     return [path for paths in _find_splits(source).values() for path in paths]
 
 
-def blocks(source, levels=None, split=None, dtype="float32", columns=None):
+def blocks(
+    source: str | os.PathLike,
+    levels: int | None = None,
+    split: str | None = None,
+    dtype: str = "float32",
+    columns: Sequence[str] | None = None,
+) -> Iterator[np.ndarray]:
     """Yields all rows of a file, glob or folder in order: checked arrays [k, *event_shape] of `dtype`, or int32 for levels.
 
     `split` keeps one split of a source that has its own. Looks for the files at once, reads as it goes.

@@ -3,27 +3,29 @@
 import dataclasses
 import os
 import pathlib
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from tfdgm.data import content, digits, files, named, packed, splits, values
 from tfdgm.data.data_error import DataError
+from tfdgm.event import Event
 
 
 def load(
-    source,
+    source: str | os.PathLike,
     *,
-    batch_size=256,
-    data_dir=None,
-    condition=None,
-    valid_fraction=0.1,
-    test_fraction=0.1,
-    seed=0,
-    shuffle=True,
-    levels=None,
-    dtype="float32",
-    columns=None,
-):
+    batch_size: int | None = 256,
+    data_dir: str | os.PathLike | None = None,
+    condition: str | Sequence[str] | None = None,
+    valid_fraction: float = 0.1,
+    test_fraction: float = 0.1,
+    seed: int = 0,
+    shuffle: bool = True,
+    levels: int | None = None,
+    dtype: str = "float32",
+    columns: Sequence[str] | None = None,
+) -> splits.Splits:
     """(train, valid, test) of a data set, as `tf.data.Dataset`s of batches of `x`, or of `(x, condition)`.
 
     Args:
@@ -68,7 +70,8 @@ def load(
     )
     parts = what.parts
     options = {"batch_size": batch_size, "seed": seed}
-    options |= {"dtype": dtype if what.levels is None else "int32", "condition_dtype": dtype}
+    event = Event(parts["train"].x.shape[1:], what.levels)
+    options |= {"dtype": event.dtype(dtype), "condition_dtype": dtype}
     train, valid, test = (
         splits.make_dataset(parts[key], shuffle=shuffle and key == "train", **options) for key in ("train", "valid", "test")
     )
@@ -78,9 +81,8 @@ def load(
         valid,
         test,
         name=what.name,
-        event_shape=parts["train"].x.shape[1:],
+        event=event,
         dtype=options["dtype"],
-        levels=what.levels,
         condition_shape=None if given is None else given.shape[1:],
         num_rows=[len(parts[key].rows) for key in ("train", "valid", "test")],
         sha256=what.sha256,
@@ -91,17 +93,17 @@ def load(
 
 
 def load_arrays(
-    source,
+    source: str | os.PathLike,
     *,
-    data_dir=None,
-    condition=None,
-    valid_fraction=0.1,
-    test_fraction=0.1,
-    seed=0,
-    levels=None,
-    dtype="float32",
-    columns=None,
-):
+    data_dir: str | os.PathLike | None = None,
+    condition: str | Sequence[str] | None = None,
+    valid_fraction: float = 0.1,
+    test_fraction: float = 0.1,
+    seed: int = 0,
+    levels: int | None = None,
+    dtype: str = "float32",
+    columns: Sequence[str] | None = None,
+) -> content.Content:
     """`load` without `tf.data`: a `Content` whose parts "train", "valid" and "test" hold arrays. Arguments as in `load`.
 
     Files and "digits" need no TensorFlow; other named sets need none where `data_dir` holds what `pack` wrote.
@@ -121,7 +123,13 @@ def load_arrays(
     return dataclasses.replace(what, parts=parts)
 
 
-def pack(source, folder, *, data_dir=None, condition=None):
+def pack(
+    source: str,
+    folder: str | os.PathLike,
+    *,
+    data_dir: str | os.PathLike | None = None,
+    condition: str | Sequence[str] | None = None,
+) -> pathlib.Path:
     """Writes a named set to `<folder>/<source>.npz`; with data_dir=folder, `load` and `load_arrays` read it from there,
     also where TensorFlow Datasets is not installed. `condition` as in `load`. Returns the path."""
     source = _as_source(source)
@@ -132,7 +140,16 @@ def pack(source, folder, *, data_dir=None, condition=None):
     return path
 
 
-def stream(source, batch_size, data_dir=None, levels=None, split=None, *, dtype="float64", columns=None):
+def stream(
+    source: str | os.PathLike,
+    batch_size: int | None,
+    data_dir: str | os.PathLike | None = None,
+    levels: int | None = None,
+    split: str | None = None,
+    *,
+    dtype: str = "float64",
+    columns: Sequence[str] | None = None,
+) -> Iterator[np.ndarray]:
     """Yields numpy batches [batch_size, *event_shape] of all rows of a source, in order; the last is smaller.
 
     Files are read as the batches are taken, in constant memory (an .npz array is read whole). `split` keeps
@@ -148,11 +165,11 @@ def stream(source, batch_size, data_dir=None, levels=None, split=None, *, dtype=
         return _rebatch(files.blocks(source, levels, split, dtype, columns), batch_size)
     if split is not None:
         content_splits = load(source, batch_size=batch_size, data_dir=data_dir, levels=levels, shuffle=False, dtype=dtype)
-        return (x.numpy() for x in getattr(content_splits, split))
+        return (batch["x"].numpy() for batch in getattr(content_splits, split))
     return _rebatch(_all_rows(_read(source, _folder(data_dir), None, levels, dtype, columns), dtype), batch_size)
 
 
-def files_of(source):
+def files_of(source: str | os.PathLike) -> list[pathlib.Path]:
     """The files that a source is read from, as absolute paths; none for a name."""
     source = _as_source(source)
     return [pathlib.Path(path).resolve() for path in files.paths_of(source)] if _is_file(source) else []

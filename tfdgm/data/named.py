@@ -2,6 +2,7 @@
 
 import importlib
 import re
+from collections.abc import Sequence
 
 from tfdgm.data.data_error import DataError
 from tfdgm.unknown_name import did_you_mean
@@ -28,7 +29,7 @@ _TFDS = (
 )
 
 
-def names():
+def names() -> list[str]:
     """The named data sets: the embedded one, our own builders, and some image sets of TensorFlow Datasets.
 
     Any other TFDS name with an `image` feature works as well.
@@ -36,18 +37,18 @@ def names():
     return ["digits", *BUILDERS, *_TFDS]
 
 
-def is_name(source):
+def is_name(source: str) -> bool:
     """Whether a source has the form of a name: `mnist`, `tfds:mnist`, `emnist/letters`, `mnist:3.0.1`."""
     return re.fullmatch(r"(tfds:)?[a-z][a-z0-9_]*(/[\w.\-]+)?(:[\d.*]+)?", source) is not None
 
 
-def own_builder(name):
+def own_builder(name: str) -> type:
     """One of our TFDS builder classes."""
     module, cls = BUILDERS[name]
     return getattr(importlib.import_module(f"tfdgm.data.builders.{module}"), cls)
 
 
-def unknown(name, more=()):
+def unknown(name: str, more: Sequence[str] = ()) -> DataError:
     """The error for a name that is no data set and no file. `more` are further names to compare with."""
     hint = did_you_mean(name, [*names(), *more])
     return DataError(

@@ -1,5 +1,6 @@
 """numpy's .npy (memory-mapped) and .npz."""
 
+import os
 import warnings
 import zipfile
 import zlib
@@ -15,7 +16,7 @@ _SPLIT_KEYS = {
 }
 
 
-def load_npy(path):
+def load_npy(path: str | os.PathLike) -> np.ndarray:
     """The array [n, *event_shape], memory-mapped; [n] becomes [n, 1]."""
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
@@ -25,7 +26,7 @@ def load_npy(path):
     return _rows(array, path)
 
 
-def load_npz(path, condition=None):
+def load_npz(path: str | os.PathLike, condition: str | None = None) -> tuple[dict[str, np.ndarray], np.ndarray | None]:
     """A dict of parts, {"all": x} or {"train": x, ...}; and the condition's array or None.
 
     The rows are the array `x` (or `X`), or the only array; or one array for each split, named `train`,

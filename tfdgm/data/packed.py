@@ -1,6 +1,7 @@
 """A named set as one .npz, to be read where TensorFlow Datasets is not installed."""
 
 import json
+import pathlib
 import zipfile
 
 import numpy as np
@@ -9,7 +10,7 @@ from tfdgm.data.content import Content, Part
 from tfdgm.data.data_error import DataError
 
 
-def write(path, what, condition):
+def write(path: pathlib.Path, what: Content, condition: str | None) -> None:
     """Writes a `Content`, read with this `condition`."""
     meta = {"name": what.name, "levels": what.levels, "sha256": what.sha256, "description": what.description}
     arrays = {}
@@ -21,7 +22,7 @@ def write(path, what, condition):
     np.savez_compressed(path, meta=json.dumps({**meta, "condition": condition}), **arrays)
 
 
-def read(path, condition):
+def read(path: pathlib.Path, condition: str | None) -> Content:
     """The `Content` that was written, with its condition or without."""
     try:
         with np.load(path, allow_pickle=False) as file:

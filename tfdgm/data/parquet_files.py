@@ -1,6 +1,8 @@
 """Parquet tables of numeric columns, read a record batch at a time."""
 
 import contextlib
+import os
+from collections.abc import Collection, Iterator
 
 import numpy as np
 
@@ -10,7 +12,7 @@ from tfdgm.data.data_error import DataError
 _BATCH_ROWS = 2**15
 
 
-def columns(path):
+def columns(path: str | os.PathLike) -> tuple[list[str], int]:
     """The columns' names, and their number. All must be numeric."""
     import pyarrow
 
@@ -25,7 +27,7 @@ def columns(path):
     return list(schema.names), len(schema.names)
 
 
-def integer_columns(path):
+def integer_columns(path: str | os.PathLike) -> list[int]:
     """The numbers of the columns of integers."""
     import pyarrow
 
@@ -33,7 +35,7 @@ def integer_columns(path):
         return [i for i, field in enumerate(file.schema_arrow) if pyarrow.types.is_integer(field.type)]
 
 
-def chunks(path, levels, dtype, real=()):
+def chunks(path: str | os.PathLike, levels: int | None, dtype: str, real: Collection[int] = ()) -> Iterator[np.ndarray]:
     """Yields float64 arrays [k, columns]; every value is checked, and an error names the row (from 0).
 
     With `levels` all are levels but the columns `real`. Real values must be in the range of `dtype`.

@@ -1,6 +1,15 @@
 """What `tfdgm.data.load` returns."""
 
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
 import numpy as np
+
+from tfdgm.data.content import Part
+from tfdgm.event import Event
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 # Up to this size a split is copied into memory once; above it, batches are read from the memory-mapped file.
 _RESIDENT_BYTES = 512 * 2**20
@@ -11,14 +20,13 @@ _SHUFFLE_ROWS = 2**20
 class Splits:
     """Three splits of one data set: `train, valid, test = splits`.
 
-    Each is a finite, re-iterable `tf.data.Dataset` of batches of `x` [n, *event_shape], or of `(x,
-    condition)`.
+    Each is a finite, re-iterable `tf.data.Dataset` of batches: dicts of "x" [n, *event_shape] and, where there is one,
+    "condition" [n, *condition_shape].
 
     Attributes:
       name: the data set's name, or the path it came from.
-      event_shape: tuple, the shape of one row.
+      event: what one row is, a `tfdgm.event.Event`; its `event_shape` and `levels` (2, 17, 256, ..., or None for real values).
       dtype: of x: "int32" for integers 0..levels-1; for real values "float32", or "float64" where that was asked for.
-      levels: number of integer levels (2, 17, 256, ...), or None for real values.
       condition_shape: tuple, the shape of one row's condition, or None.
       num_train, num_valid, num_test: rows of each split.
       sha256: hash of the source's bytes, hex.
@@ -28,34 +36,32 @@ class Splits:
 
     def __init__(
         self,
-        train,
-        valid,
-        test,
+        train: "tf.data.Dataset",
+        valid: "tf.data.Dataset",
+        test: "tf.data.Dataset",
         *,
-        name,
-        event_shape,
-        dtype,
-        levels,
-        condition_shape,
-        num_rows,
-        sha256,
-        description,
-        columns,
-        train_epochs,
+        name: str,
+        event: Event,
+        dtype: str,
+        condition_shape: Sequence[int] | None,
+        num_rows: Sequence[int],
+        sha256: str,
+        description: str,
+        columns: Sequence[str] | None,
+        train_epochs: Callable,
     ):
         self.train, self.valid, self.test = train, valid, test
         self._train_epochs = train_epochs
         self.name = name
-        self.event_shape = tuple(event_shape)
+        self.event, self.event_shape, self.levels = event, event.shape, event.levels
         self.dtype = dtype
-        self.levels = levels
         self.condition_shape = condition_shape
         self.num_train, self.num_valid, self.num_test = num_rows
         self.sha256 = sha256
         self.description = description
         self.columns = columns
 
-    def train_epochs(self, first, last):
+    def train_epochs(self, first: int, last: int) -> "tf.data.Dataset":
         """The batches of train, shuffled, for the epochs first..last-1 one after another.
 
         For `fit` with `steps_per_epoch`. The order within an epoch depends on its number and the seed alone, so
@@ -75,7 +81,9 @@ class Splits:
         )
 
 
-def make_dataset(part, *, dtype, condition_dtype, batch_size, shuffle, seed):
+def make_dataset(
+    part: Part, *, dtype: str, condition_dtype: str, batch_size: int | None, shuffle: bool, seed: int
+) -> "tf.data.Dataset":
     """A `tf.data.Dataset` over a `Part`: row numbers are shuffled and batched, then the rows are gathered.
 
     Working on row numbers keeps the per-row cost to one integer, whatever the event's size.
@@ -95,7 +103,7 @@ def make_dataset(part, *, dtype, condition_dtype, batch_size, shuffle, seed):
     return dataset.prefetch(tf.data.AUTOTUNE)
 
 
-def make_epochs(part, *, dtype, condition_dtype, batch_size, seed):
+def make_epochs(part: Part, *, dtype: str, condition_dtype: str, batch_size: int | None, seed: int) -> Callable:
     """`Splits.train_epochs` over a `Part`."""
     import tensorflow as tf
 
@@ -113,12 +121,11 @@ def make_epochs(part, *, dtype, condition_dtype, batch_size, seed):
 
 
 def _gather_all(part, rows, dtype, condition_dtype):
-    """A function from positions within `rows` to a batch of x, or of (x, condition)."""
-    x = _gather(part.x, rows, dtype)
-    if part.condition is None:
-        return x
-    condition = _gather(part.condition, rows, condition_dtype)
-    return lambda i: (x(i), condition(i))
+    """A function from positions within `rows` to a batch."""
+    gather = {"x": _gather(part.x, rows, dtype)}
+    if part.condition is not None:
+        gather["condition"] = _gather(part.condition, rows, condition_dtype)
+    return lambda i: {name: of_rows(i) for name, of_rows in gather.items()}
 
 
 def _gather(array, rows, dtype):

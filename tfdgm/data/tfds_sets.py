@@ -25,7 +25,7 @@ _VALID_ROWS = {"mnist": 10_000, "fashion_mnist": 10_000, "kmnist": 10_000}
 _SOURCE_HASH = "source.sha256"
 
 
-def are_to_be_had():
+def are_to_be_had() -> bool:
     """Whether TensorFlow Datasets is installed."""
     try:
         import tensorflow_datasets  # noqa: F401
@@ -34,12 +34,12 @@ def are_to_be_had():
     return True
 
 
-def exists(name):
+def exists(name: str) -> bool:
     """Whether TensorFlow Datasets has an official builder of this name."""
     return name.split("/")[0].split(":")[0] in _official_names()
 
 
-def read(name, data_dir, condition=None):
+def read(name: str, data_dir: str | os.PathLike | None, condition: str | None = None) -> Content:
     """The `Content` of a set; prepared in the cache (TFRecords, then one .npy for each split) once."""
     if name in named.BUILDERS:
         builder = _own(name, data_dir)

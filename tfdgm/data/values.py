@@ -1,5 +1,7 @@
 """Which values are data: finite, within their dtype, and within the levels where there are levels."""
 
+from collections.abc import Collection
+
 import numpy as np
 
 from tfdgm.data.data_error import DataError
@@ -10,7 +12,7 @@ REAL_DTYPES = ("float32", "float64")
 _LARGEST_INTEGER = {"float32": 2**24, "float64": 2**53}
 
 
-def why_bad(value, levels, dtype):
+def why_bad(value: float, levels: int | None, dtype: str) -> str | None:
     """The reason why one number is no data, or None."""
     if not np.isfinite(value):
         return f"{value} is not finite"
@@ -21,7 +23,7 @@ def why_bad(value, levels, dtype):
     return None
 
 
-def first_bad(array, levels, dtype, real=()):
+def first_bad(array: np.ndarray, levels: int | None, dtype: str, real: Collection[int] = ()) -> tuple[int, ...] | None:
     """The index (a tuple) of the first value in `array` [n, ...] that is no data, or None.
 
     `real` are columns of a table that are not held to `levels`.
@@ -46,7 +48,7 @@ def first_bad(array, levels, dtype, real=()):
     return tuple(int(i) for i in np.argwhere(~good)[0])
 
 
-def check(array, levels, dtype, where, offset=0, real=()):
+def check(array: np.ndarray, levels: int | None, dtype: str, where: str, offset: int = 0, real: Collection[int] = ()) -> None:
     """Raises DataError for the first bad value, named by its row and its place in the row (both from 0)."""
     bad = first_bad(array, levels, dtype, real)
     if bad is None:
@@ -65,7 +67,7 @@ def check(array, levels, dtype, where, offset=0, real=()):
     raise DataError(f"{where}: row {offset + bad[0]}, column {place} (from 0): {reason}.")
 
 
-def check_in_blocks(array, levels, dtype, where):
+def check_in_blocks(array: np.ndarray, levels: int | None, dtype: str, where: str) -> float:
     """`check` of a long, perhaps memory-mapped array, some 32 MB at a time. Returns the largest value."""
     block = max(1, 2**25 // max(1, array[:1].nbytes))
     largest = 0
@@ -76,7 +78,7 @@ def check_in_blocks(array, levels, dtype, where):
     return largest
 
 
-def first_rounded(column, dtype):
+def first_rounded(column: np.ndarray, dtype: str) -> float | None:
     """Of a column [n] of integers, as float64 or integers, the first that is not kept as `dtype`, or may not be; None where all
     are kept, or not all are integers."""
     size = np.abs(column)
@@ -89,7 +91,7 @@ def first_rounded(column, dtype):
     return column[rounded][0] if rounded.any() else None
 
 
-def to_dtype(array, levels, dtype):
+def to_dtype(array: np.ndarray, levels: int | None, dtype: str) -> np.ndarray:
     """`dtype` for real values, int32 for levels."""
     return array.astype(dtype if levels is None else np.int32, copy=False)
 

@@ -1,7 +1,9 @@
 import tensorflow as tf
 
+from tfdgm.distributions import candidates
 from tfdgm.distributions.distribution import Distribution
 from tfdgm.distributions.noise import uniforms
+from tfdgm.event import Event
 from tfdgm.layers import Standardize
 from tfdgm.networks import AutoregressiveLikelihood
 
@@ -16,18 +18,21 @@ class Autoregressive(Distribution):
       network: an `AutoregressiveNetwork` with the family's params_size.
       family: a `Family`.
       end: the symbol that ends a sequence, after which all are that symbol, or None; see `networks.AutoregressiveLikelihood`.
+      missing: whether entries may be missing: those that come last in the network's order are integrated out exactly.
       condition_scaling: a `layers.Standardize` of conditions; a new one by default.
     """
 
-    def __init__(self, network, family, *, end=None, condition_scaling=None, name="autoregressive"):
+    is_autoregressive = True
+    noise_law = "uniform"
+
+    def __init__(self, network, family, *, end=None, missing=False, condition_scaling=None, name="autoregressive"):
         self.likelihood = AutoregressiveLikelihood(network, family, end=end)
         if condition_scaling is None and network.condition_shape is not None:
             condition_scaling = Standardize(network.condition_shape, dtype=network.variable_dtype)
         super().__init__(
-            network.event_shape,
-            dtype=tf.as_dtype(self.likelihood.event.dtype(network.compute_dtype)),
+            Event(network.event_shape, family.levels, end, missing),
+            dtype=tf.as_dtype(network.compute_dtype),
             condition_shape=network.condition_shape,
-            levels=family.levels,
             is_reparameterized=family.is_reparameterized,
             condition_scaling=condition_scaling,
             name=name,
@@ -55,8 +60,14 @@ class Autoregressive(Distribution):
         """x [n, *event_shape] -> log p(x_t | x_<t) of every position t, [n, *grid_shape], nats."""
         return self.likelihood(x, condition=self.standardized(condition))
 
-    def _log_prob_of_rows(self, x, condition, noise):
-        return self._sum(self.log_prob_of_positions(x, condition))
+    def _log_prob_of_rows(self, x, condition, noise, known):
+        of_positions = self.log_prob_of_positions(x, condition)
+        of_positions = of_positions if known is None else tf.where(known, of_positions, tf.zeros_like(of_positions))
+        return self._sum(of_positions)
+
+    def integrates(self, known):
+        """Whether the known entries come first in the network's order: log p(x_1..x_k) = sum_(t <= k) log p(x_t | x_<t)."""
+        return candidates.known_come_first(self.network.order, tf.reshape(tf.cast(known, tf.int32), (-1, self.event_size)))
 
     def _adapt(self, x, condition):
         self.likelihood.adapt(x)

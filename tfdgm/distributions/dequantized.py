@@ -4,6 +4,7 @@ import tensorflow as tf
 from tfdgm.distributions.distribution import Distribution
 from tfdgm.distributions.flow import flow_functions
 from tfdgm.distributions.noise import seeds_of_places, uniforms
+from tfdgm.event import Event
 
 #: Stream of the noise that `adapt` adds; training steps have streams from 0 on.
 _ADAPT = -1
@@ -35,19 +36,23 @@ class Dequantized(Distribution):
                 f"{int(1 / 8 / np.finfo(density.dtype.as_numpy_dtype).eps)} levels. Received: levels={levels}"
             )
         super().__init__(
-            density.event_shape.as_list(),
-            dtype=tf.int32,
-            condition_shape=density.condition_shape,
-            levels=levels,
-            name=name,
+            Event(density.event.shape, levels), dtype=density.dtype, condition_shape=density.condition_shape, name=name
         )
-        self.density = density
+        self._density = density
+
+    @property
+    def density(self):
+        return self._density
+
+    @property
+    def source(self):
+        return self._density.source
 
     def scoring_noise(self, seeds):
         """u of n rows, [n, *event_shape]."""
-        return uniforms(seeds, self._static_event_shape, self.density.dtype)
+        return uniforms(seeds, self.event.shape, self.density.dtype)
 
-    def _log_prob_of_rows(self, x, condition, noise):
+    def _log_prob_of_rows(self, x, condition, noise, known):
         return self.density.log_prob_of_rows(tf.cast(x, self.density.dtype) + noise, condition)
 
     def to_base(self, x, condition=None):
@@ -79,4 +84,4 @@ class Dequantized(Distribution):
     def _adapt(self, x, condition):
         # Other noise than scores are measured with, which would be fitted to.
         u = self.scoring_noise(seeds_of_places(0, tf.shape(x)[0], _ADAPT))
-        self.density.adapt(tf.cast(x, self.density.dtype) + u, condition)
+        self.density.adapt_to_rows(tf.cast(x, self.density.dtype) + u, condition)

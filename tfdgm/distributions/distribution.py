@@ -1,78 +1,101 @@
+import abc
 import math
 
+import keras
 import numpy as np
 import tensorflow as tf
 from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
 from tensorflow_probability import random as tfp_random
 
+from tfdgm._keras_compat import layers_of, parts_of
 from tfdgm.distributions.noise import derived_seeds
+from tfdgm.distributions.some_rows import some_rows
+from tfdgm.event import Event
 from tfdgm.frozen_random import FrozenRandom
+from tfdgm.networks import AutoregressiveNetwork
 
 
-class Distribution(tfd.Distribution):
+class Distribution(tfd.Distribution, abc.ABC):
     """A `tfd.Distribution` over events of one shape, evaluated on rows; works wherever TFP takes a distribution.
 
-    `log_prob(x, condition=None, num_samples=1)`: x [*batch, *event_shape] -> [*batch], nats; -infinity outside the support, and
-    where the numbers of the dtype end. `sample(n, seed, condition=None)`. A condition that it does not take is an error.
+    `log_prob(x, condition=None, num_samples=1, known=None)`: x [*batch, *event_shape] -> [*batch], nats; -infinity outside the
+    support, and where the numbers of the dtype end. `sample(n, seed, condition=None)`. A condition that it does not take is an
+    error.
 
     A subclass writes hooks on one batch axis: `_log_prob_of_rows`, `draw_noise` and `_from_noise`, and where it applies `_adapt`
     and `scoring_noise`. Noise is drawn apart from its use: drawn outside XLA and used inside, it is the same noise everywhere,
     stock TFP samplers included.
 
+    What it is made of, it declares, and tasks ask for no more: `density`, `source`, `networks`, `bijector`, `is_autoregressive`,
+    `noise_law`, `is_standard_normal`. Where a default here is wrong, a subclass says otherwise.
+
     Args:
-      event_shape: shape of one event.
-      dtype: of samples.
+      event: what one x is, an `Event`.
+      dtype: of real numbers; integers are int32.
       condition_shape: shape of one condition c in p(x|c), or None.
-      levels: None for a density; L for integers 0..L-1.
       is_reparameterized: whether a sample is differentiable in the parameters, so that gradients of expectations go through it.
       condition_scaling: a `layers.Standardize` for `standardized`, by which a network gets conditions; or None.
     """
 
     #: What log_prob is: "exact"; "lower bound", on log p(x); "estimate", one random draw whose mean is a lower bound.
     kind = "exact"
+    #: Whether it has a `network` and a `family`, which give p(x_t | x_<t), and so `log_prob_of_positions`.
+    is_autoregressive = False
+    #: Of what is its own `source`: "normal" or "uniform", where `draw_noise` gives independent numbers of that law.
+    noise_law = None
+    #: Whether x is standard normal, and its noise is x.
+    is_standard_normal = False
+    #: f of x = f(z), or None: of flows, and of stock TFP's transformed distributions.
+    bijector = None
 
     def __init__(
         self,
-        event_shape,
+        event,
         *,
         dtype,
         condition_shape=None,
-        levels=None,
         is_reparameterized=True,
         condition_scaling=None,
         name=None,
     ):
+        if not isinstance(event, Event):
+            raise TypeError(f"`event` must be a tfdgm.Event, as Event((3,)). Received: {event!r}")
         self.condition_shape = None if condition_shape is None else tuple(condition_shape)
-        self.levels = levels
+        self.event = event
         self.condition_scaling = condition_scaling
-        self._static_event_shape = tuple(event_shape)
         if self.is_bound and self.kind == "exact":
             self.kind = "lower bound"  # Of a subclass that says is_bound = True.
-        reparameterized = is_reparameterized and not levels
+        reparameterized = is_reparameterized and event.levels is None
         super().__init__(
-            dtype=dtype,
+            dtype=tf.as_dtype(event.dtype(dtype)),
             reparameterization_type=tfd.FULLY_REPARAMETERIZED if reparameterized else tfd.NOT_REPARAMETERIZED,
             validate_args=False,
             allow_nan_stats=True,
             name=name or type(self).__name__,
         )
 
+    @abc.abstractmethod
     def draw_noise(self, seeds):
         """seeds int32 [n, 2] -> the noise of n samples; row i depends on seeds[i] alone."""
-        raise NotImplementedError
 
     def scoring_noise(self, seeds):
         """seeds int32 [n, 2] -> the noise that the scores of n rows need; of the kind "estimate" alone."""
         raise NotImplementedError(f"{self.name} is {self.kind}: its scores need no noise.")
 
+    @abc.abstractmethod
     def _from_noise(self, noise, condition):
         """The noise of n samples -> x [n, *event_shape]; deterministic."""
-        raise NotImplementedError
 
-    def _log_prob_of_rows(self, x, condition, noise):
-        """x [n, *event_shape], of the support -> log p(x) [n], nats. `noise` is that of `scoring_noise`, or None."""
-        raise NotImplementedError
+    @abc.abstractmethod
+    def _log_prob_of_rows(self, x, condition, noise, known):
+        """x [n, *event_shape], of the support -> log p(x) [n], nats. `noise` is that of `scoring_noise`, or None; `known` bool of
+        x's shape where entries may be missing, else None."""
+
+    def integrates(self, known):
+        """known bool [n, *event_shape] -> bool [n]: whether it integrates out exactly what is unknown; of events with `missing`.
+        The log_prob of other rows is -infinity."""
+        return tf.reduce_all(tf.reshape(known, (-1, self.event.size)), axis=1)
 
     def _from_noise_and_log_prob(self, noise, condition):
         """(x, log p(x)) of `_from_noise`: two passes, where a subclass knows no way of one."""
@@ -93,9 +116,26 @@ class Distribution(tfd.Distribution):
         return {}
 
     @property
+    def density(self):
+        """The density over the reals that integers are scored by, at x + u with u = `scoring_noise`; or itself."""
+        return self
+
+    @property
+    def source(self):
+        """The distribution of z, of what has `to_base` and `from_base_and_log_det`; or itself."""
+        return self
+
+    @property
+    def networks(self):
+        """The autoregressive networks inside it, each once."""
+        outer = parts_of(self, lambda part: isinstance(part, keras.layers.Layer))
+        layers = {id(layer): layer for part in outer for layer in layers_of(part)}
+        return [layer for layer in layers.values() if isinstance(layer, AutoregressiveNetwork)]
+
+    @property
     def event_spec(self):
         """tf.TensorSpec of rows x."""
-        return tf.TensorSpec((None, *self._static_event_shape), self.dtype)
+        return tf.TensorSpec((None, *self.event.shape), self.dtype)
 
     @property
     def numbers_a_row(self):
@@ -116,19 +156,20 @@ class Distribution(tfd.Distribution):
         return super().unnormalized_log_prob(self._unrounded(value), name=name, **kwargs)
 
     def _unrounded(self, value):
-        return tf.convert_to_tensor(value) if self.levels else value
+        return tf.convert_to_tensor(value) if self.event.is_discrete else value
 
-    def log_prob_of_rows(self, x, condition=None, noise=None):
+    def log_prob_of_rows(self, x, condition=None, noise=None, known=None):
         """x [n, *event_shape], condition [n, *condition_shape] -> log p(x) [n], nats; -infinity outside the support.
 
         `noise` is that of `scoring_noise`; by default of an estimate it is a fixed function of the row, so that scores repeat and
-        do not depend on the batch.
+        do not depend on the batch. Where entries may be missing, those that are NaN, or 0 in `known` [n, *event_shape], are
+        integrated out: -infinity where they cannot be, see `integrates`.
         """
         self._check_condition(condition)
-        x, is_event = self._events(tf.convert_to_tensor(x))
+        x, is_event, known = self._entries(tf.convert_to_tensor(x), known)
         if noise is None and self.kind == "estimate":
             noise = self.scoring_noise(self.seeds_of(x))
-        log_prob = self._log_prob_of_rows(x, condition, noise)
+        log_prob = self._log_prob_of_rows(x, condition, noise, known)
         return self._without_nan(tf.where(is_event, log_prob, tf.cast(-math.inf, log_prob.dtype)))
 
     @staticmethod
@@ -136,9 +177,13 @@ class Distribution(tfd.Distribution):
         """-infinity where float32 ends: infinities meet there and give NaN."""
         return tf.where(tf.math.is_nan(log_prob), tf.cast(-math.inf, log_prob.dtype), log_prob)
 
-    def log_prob_of_seeds(self, x, seeds, condition=None):
+    def log_prob_of_seeds(self, x, seeds, condition=None, known=None):
         """As `log_prob_of_rows`, with the scoring noise of seeds int32 [n, 2]."""
-        return self.log_prob_of_rows(x, condition, self.scoring_noise(seeds))
+        return self.log_prob_of_rows(x, condition, self.scoring_noise(seeds), known)
+
+    def log_prob_of_known(self, x, known, condition=None):
+        """As `log_prob_of_rows`, of rows of which entries are missing."""
+        return self.log_prob_of_rows(x, condition, known=known)
 
     def from_noise(self, noise, condition=None):
         """The noise of n samples, condition [n, *condition_shape] -> x [n, *event_shape]; deterministic."""
@@ -152,8 +197,15 @@ class Distribution(tfd.Distribution):
         x, log_prob = self._from_noise_and_log_prob(noise, condition)
         return x, self._without_nan(log_prob)
 
-    def adapt(self, x, condition=None):
-        """Sets what depends on data from rows x [n, *event_shape], and the scaling of conditions from theirs."""
+    def adapt(self, batches):
+        """Sets what depends on data, as the first components of a mixture, from an iterable of batches {"x": [n, *event_shape],
+        "condition": [n, *condition_shape]}. Up to 65,536 rows are kept at once, from all over the data; a distribution that
+        counts, or adds up, may go through all batches instead."""
+        rows = some_rows(batches, 65536)
+        self.adapt_to_rows(tf.convert_to_tensor(rows["x"]), rows.get("condition"))
+
+    def adapt_to_rows(self, x, condition=None):
+        """As `adapt`, from rows x [n, *event_shape] and condition [n, *condition_shape]."""
         self._check_condition(condition)
         if condition is not None and self.condition_scaling is not None:
             self.condition_scaling.adapt(condition)
@@ -174,31 +226,37 @@ class Distribution(tfd.Distribution):
         """A hash of each of the rows x [n, *event_shape], int32 [n, 2]."""
         if self._hash is None:
             self._hash = FrozenRandom(0).integers(1, 2**31 - 2, (self.event_size, 2)).astype(np.int32)
-        words = tf.cast(x, tf.int32) if self.levels else tf.bitcast(tf.cast(x, tf.float32), tf.int32)
+        words = tf.cast(x, tf.int32) if self.event.is_discrete else tf.bitcast(tf.cast(x, tf.float32), tf.int32)
         # The products wrap around, on every device alike.
         return tf.reduce_sum((tf.reshape(words, (-1, self.event_size, 1)) + 1) * self._hash, axis=1)
 
     _hash = None
 
-    def _events(self, x):
-        """x [n, *event_shape] -> (x, brought into the support; whether it was there, bool [n])."""
-        if not self.levels:
-            return x, tf.ones(tf.shape(x)[:1], tf.bool)
-        x = tf.cast(x, tf.int64) if x.dtype.is_integer or x.dtype.is_bool else x
-        top = tf.cast(self.levels - 1, x.dtype)
-        is_level = (x >= 0) & (x <= top)
-        is_level = is_level & tf.equal(x, tf.floor(x)) if x.dtype.is_floating else is_level
-        is_event = tf.reduce_all(tf.reshape(is_level, (-1, self.event_size)), axis=-1)
-        return tf.cast(tf.where(is_level, x, tf.zeros_like(x)), self.dtype), is_event
+    def _entries(self, x, known=None):
+        """x [n, *event_shape] -> (x, brought into the support; bool [n], whether it was there; which entries are known)."""
+        if known is not None and not self.event.missing:
+            raise ValueError(f"{self.name} takes no `known`: none of its entries may be missing. Received one.")
+        if self.event.missing:
+            known = tf.ones(tf.shape(x), tf.bool) if known is None else tf.not_equal(known, tf.zeros_like(known))
+            known = known & ~tf.math.is_nan(x) if x.dtype.is_floating else known
+            x = tf.where(known, x, tf.zeros_like(x))
+        if self.event.levels is None:
+            is_event = tf.ones(tf.shape(x)[:1], tf.bool)
+        else:
+            x = tf.cast(x, tf.int64) if x.dtype.is_integer or x.dtype.is_bool else x
+            is_entry = self.event.are_levels(x)
+            is_event = tf.reduce_all(tf.reshape(is_entry, (-1, self.event.size)), axis=-1)
+            x = tf.cast(tf.where(is_entry, x, tf.zeros_like(x)), self.dtype)
+        return x, is_event if known is None else is_event & self.integrates(known), known
 
-    def _log_prob(self, x, condition=None, num_samples=1):
-        event_ndims = len(self._static_event_shape)
+    def _log_prob(self, x, condition=None, num_samples=1, known=None):
         x = tf.convert_to_tensor(x)
-        batch = tf.shape(x)[: tf.rank(x) - event_ndims]
-        rows = tf.reshape(x, (-1, *self._static_event_shape))
+        batch = tf.shape(x)[: tf.rank(x) - len(self.event.shape)]
+        rows = tf.reshape(x, (-1, *self.event.shape))
         condition = self._condition_rows(condition, batch)
+        known = None if known is None else tf.reshape(tf.broadcast_to(known, tf.shape(x)), (-1, *self.event.shape))
         if num_samples == 1 or self.kind != "estimate":
-            return tf.reshape(self.log_prob_of_rows(rows, condition), batch)
+            return tf.reshape(self.log_prob_of_rows(rows, condition, known=known), batch)
         seeds = self.seeds_of_draws(rows, num_samples)
         draws = [self.log_prob_of_seeds(rows, seeds[:, k], condition) for k in range(num_samples)]
         return tf.reshape(tf.reduce_logsumexp(draws, axis=0) - math.log(num_samples), batch)
@@ -206,7 +264,7 @@ class Distribution(tfd.Distribution):
     def seeds_of_draws(self, x, num_samples):
         """Seeds of several draws of the scoring noise of rows x [n, *event_shape], int32 [n, num_samples, 2]; the first is the
         one that `log_prob_of_rows` takes."""
-        return derived_seeds(self.seeds_of(self._events(x)[0]), num_samples)
+        return derived_seeds(self.seeds_of(self._entries(x)[0]), num_samples)
 
     def _sample_n(self, n, seed=None, condition=None):
         n = tf.convert_to_tensor(n, tf.int32)
@@ -227,15 +285,20 @@ class Distribution(tfd.Distribution):
         return self.kind != "exact"
 
     @property
+    def levels(self):
+        """None for reals, L for integers 0..L-1, or one of either for each column; see `Event`."""
+        return self.event.levels
+
+    @property
     def event_size(self):
         """Number of dimensions of one event."""
-        return math.prod(self._static_event_shape)
+        return self.event.size
 
     def _event_shape(self):
-        return tf.TensorShape(self._static_event_shape)
+        return tf.TensorShape(self.event.shape)
 
     def _event_shape_tensor(self):
-        return tf.constant(self._static_event_shape, tf.int32)
+        return tf.constant(self.event.shape, tf.int32)
 
     def _batch_shape(self):
         return tf.TensorShape([])
@@ -244,4 +307,4 @@ class Distribution(tfd.Distribution):
         return tf.constant([], tf.int32)
 
     def _default_event_space_bijector(self):
-        return None if self.levels else tfb.Identity()
+        return tfb.Identity() if self.event.levels is None else None

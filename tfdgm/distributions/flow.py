@@ -7,6 +7,7 @@ from tfdgm.bijectors import Bijector, forward_and_log_det, inverse_and_log_det, 
 from tfdgm.distributions.distribution import Distribution
 from tfdgm.distributions.standard_normal import StandardNormal
 from tfdgm.distributions.wrapped import Wrapped
+from tfdgm.event import Event
 from tfdgm.layers import Standardize
 
 
@@ -58,7 +59,7 @@ class Flow(Distribution):
                 f"Received: condition_shape={condition_shape}; {of_bijector} and {self.base.condition_shape} of bijector and base"
             )
         super().__init__(
-            event_shape,
+            Event(event_shape),
             dtype=dtype,
             condition_shape=asked,
             is_reparameterized=self.base.reparameterization_type == tfd.FULLY_REPARAMETERIZED,
@@ -66,7 +67,11 @@ class Flow(Distribution):
             name=name,
         )
 
-    def _log_prob_of_rows(self, x, condition, noise):
+    @property
+    def source(self):
+        return self.base
+
+    def _log_prob_of_rows(self, x, condition, noise, known):
         z, log_det = self.to_base(x, condition)
         return self.base.log_prob_of_rows(z, self._of_base(condition), noise) + log_det
 
@@ -87,7 +92,7 @@ class Flow(Distribution):
         """z [n, *latent_shape] -> (x [n, *event_shape], log |det dx/dz| [n])."""
         z = tf.reshape(z, (-1, *self._inner_latent_shape))
         x, log_det = forward_and_log_det(self.bijector, z, self.standardized(condition), len(self._inner_latent_shape))
-        return tf.reshape(x, (-1, *self._static_event_shape)), log_det
+        return tf.reshape(x, (-1, *self.event.shape)), log_det
 
     def draw_noise(self, seeds):
         return self.base.draw_noise(seeds)
@@ -106,7 +111,7 @@ class Flow(Distribution):
     def _adapt(self, x, condition):
         if isinstance(self.bijector, Bijector):
             self.bijector.adapt(tf.reshape(x, (-1, *self._inner_shape)), self.standardized(condition))
-        self.base.adapt(self.to_base(x, condition)[0], self._of_base(condition))
+        self.base.adapt_to_rows(self.to_base(x, condition)[0], self._of_base(condition))
 
     def _of_base(self, condition):
         """The condition as it came, where the base takes one."""

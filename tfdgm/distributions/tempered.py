@@ -33,7 +33,7 @@ def tempered(distribution, temperature):
     if isinstance(distribution, Dequantized):
         return Dequantized(tempered(distribution.density, temperature), distribution.levels, name=name)
     if isinstance(distribution, Flow):
-        event_shape = distribution.event_shape.as_list()
+        event_shape = distribution.event.shape
         if isinstance(distribution.base, StandardNormal):
             base = _ScaledNormal(event_shape, temperature, distribution.base.dtype)
         else:
@@ -67,12 +67,16 @@ class _TemperedFamily(Family):
 class _ScaledNormal(StandardNormal):
     """T z, z standard normal: log p(x) = log N(x / T; 0, I) - D log T."""
 
+    is_standard_normal = False
+
     def __init__(self, event_shape, temperature, dtype):
         super().__init__(event_shape, dtype=dtype)
         self._temperature = temperature
 
-    def _log_prob_of_rows(self, x, condition, noise):
-        return super()._log_prob_of_rows(x / self._temperature, condition, noise) - self.event_size * math.log(self._temperature)
+    def _log_prob_of_rows(self, x, condition, noise, known):
+        return super()._log_prob_of_rows(x / self._temperature, condition, noise, known) - self.event_size * math.log(
+            self._temperature
+        )
 
     def _from_noise(self, noise, condition):
         return tf.cast(self._temperature, self.dtype) * noise

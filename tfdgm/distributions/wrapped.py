@@ -3,6 +3,7 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from tfdgm.distributions.distribution import Distribution
+from tfdgm.event import Event
 
 
 class Wrapped(Distribution):
@@ -30,13 +31,20 @@ class Wrapped(Distribution):
         if not distribution.event_shape.is_fully_defined():
             raise ValueError(f"{wanted}. Received: event_shape={_shape(distribution.event_shape)}")
         super().__init__(
-            distribution.event_shape.as_list(),
+            Event(distribution.event_shape.as_list()),
             dtype=distribution.dtype,
             is_reparameterized=distribution.reparameterization_type == tfd.FULLY_REPARAMETERIZED,
             name=name,
         )
         self.distribution = distribution
         self._is_vectorized = self._vectorizes()
+
+    @property
+    def bijector(self):
+        return self.distribution.bijector if isinstance(self.distribution, tfd.TransformedDistribution) else None
+
+    def _default_event_space_bijector(self):
+        return self.distribution.experimental_default_event_space_bijector()
 
     def _vectorizes(self):
         """Whether rows that are drawn at once are those that are drawn one by one."""
@@ -56,10 +64,10 @@ class Wrapped(Distribution):
     def draw_noise(self, seeds):
         if self._is_vectorized:
             return self._at_once(seeds)
-        spec = tf.TensorSpec(self._static_event_shape, self.dtype)
+        spec = tf.TensorSpec(self.event.shape, self.dtype)
         return tf.map_fn(lambda seed: self.distribution.sample(seed=seed), seeds, fn_output_signature=spec)
 
-    def _log_prob_of_rows(self, x, condition, noise):
+    def _log_prob_of_rows(self, x, condition, noise, known):
         return self.distribution.log_prob(x)
 
     def _from_noise(self, noise, condition):

@@ -26,7 +26,7 @@ class RationalQuadraticSpline(Elementwise):
       bound: B.
     """
 
-    def __init__(self, num_bins=8, bound=3.0):
+    def __init__(self, num_bins: int = 8, bound: float = 3.0):
         check_whole(num_bins=num_bins, maximum=500)
         if not bound > 0:
             raise ValueError(f"`bound` must be above 0. Received: bound={bound}")

@@ -10,7 +10,7 @@ from tfdgm.layers.exporting import exporting, is_exporting
 from tfdgm.layers.inverse_cdf import inverse_cdf
 from tfdgm.layers.lstm_cell import lstm_cell
 from tfdgm.layers.masked_conv2d import MaskedConv2D
-from tfdgm.layers.masked_dense import MaskedDense
+from tfdgm.layers.masked_dense import MaskedDense, premask
 from tfdgm.layers.moments import moments, scale_or_one
 from tfdgm.layers.noise_rows import first_noise_row, noise_from_row
 from tfdgm.layers.reorder import reorder
@@ -42,6 +42,7 @@ __all__ = [
     "moments",
     "noise_from_row",
     "normal_quantile",
+    "premask",
     "reorder",
     "scale_or_one",
     "scan",

@@ -38,7 +38,16 @@ class CausalAttention(keras.layers.Layer):
     """
 
     def __init__(
-        self, length, *, num_heads=1, key_size=16, value_size=16, strict=False, block_length=None, memory_length=0, **kwargs
+        self,
+        length: int,
+        *,
+        num_heads: int = 1,
+        key_size: int = 16,
+        value_size: int = 16,
+        strict: bool = False,
+        block_length: int | None = None,
+        memory_length: int = 0,
+        **kwargs,
     ):
         super().__init__(**kwargs)
         check_whole(length=length, num_heads=num_heads, key_size=key_size, value_size=value_size)

@@ -33,7 +33,15 @@ class DiagonalBiLSTM(keras.layers.Layer):
       kernel_initializer: any Keras initializer.
     """
 
-    def __init__(self, in_filters, filters, *, num_channels=1, kernel_initializer="glorot_uniform", **kwargs):
+    def __init__(
+        self,
+        in_filters: int,
+        filters: int,
+        *,
+        num_channels: int = 1,
+        kernel_initializer: str | keras.initializers.Initializer = "glorot_uniform",
+        **kwargs,
+    ):
         super().__init__(**kwargs)
         self.in_filters, self.filters, self.num_channels = in_filters, filters, num_channels
         self.kernel_initializer = keras.initializers.get(kernel_initializer)

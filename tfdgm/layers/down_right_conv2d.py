@@ -20,7 +20,15 @@ class DownRightConv2D(keras.layers.Layer):
       kernel_initializer: any Keras initializer.
     """
 
-    def __init__(self, in_filters, filters, *, strides=1, kernel_initializer="glorot_uniform", **kwargs):
+    def __init__(
+        self,
+        in_filters: int,
+        filters: int,
+        *,
+        strides: int = 1,
+        kernel_initializer: str | keras.initializers.Initializer = "glorot_uniform",
+        **kwargs,
+    ):
         super().__init__(**kwargs)
         self.in_filters, self.filters, self.strides = in_filters, filters, strides
         self.kernel_initializer = keras.initializers.get(kernel_initializer)

@@ -17,7 +17,7 @@ class Dropout(keras.layers.Layer):
       seed: of the masks.
     """
 
-    def __init__(self, rate, *, seed=0, **kwargs):
+    def __init__(self, rate: float, *, seed: int = 0, **kwargs):
         super().__init__(**kwargs)
         if not 0 <= rate < 1:
             raise ValueError(f"`rate` must be in [0, 1). Received: rate={rate}")

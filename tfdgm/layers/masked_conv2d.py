@@ -1,3 +1,5 @@
+from collections.abc import Sequence
+
 import keras
 import numpy as np
 from keras import ops
@@ -36,14 +38,14 @@ class MaskedConv2D(keras.layers.Layer):
 
     def __init__(
         self,
-        in_filters,
-        filters,
-        kernel_size,
+        in_filters: int,
+        filters: int,
+        kernel_size: int | Sequence[int],
         *,
-        mask_type="B",
-        num_channels=1,
-        use_bias=True,
-        kernel_initializer="glorot_uniform",
+        mask_type: str = "B",
+        num_channels: int = 1,
+        use_bias: bool = True,
+        kernel_initializer: str | keras.initializers.Initializer = "glorot_uniform",
         **kwargs,
     ):
         super().__init__(**kwargs)

@@ -1,9 +1,12 @@
 import itertools
+from collections.abc import Callable
 
 import keras
 import numpy as np
 from keras import ops
+from numpy.typing import ArrayLike
 
+from tfdgm._keras_compat import layers_of
 from tfdgm.layers.exporting import is_exporting
 
 
@@ -22,7 +25,15 @@ class MaskedDense(keras.layers.Layer):
       kernel_initializer: any Keras initializer; drawn in full, then masked.
     """
 
-    def __init__(self, mask, *, activation=None, use_bias=True, kernel_initializer="glorot_uniform", **kwargs):
+    def __init__(
+        self,
+        mask: ArrayLike,
+        *,
+        activation: str | Callable | None = None,
+        use_bias: bool = True,
+        kernel_initializer: str | keras.initializers.Initializer = "glorot_uniform",
+        **kwargs,
+    ):
         super().__init__(**kwargs)
         self.mask = np.asarray(mask, bool)
         if self.mask.ndim != 2:
@@ -71,6 +82,13 @@ class MaskedDense(keras.layers.Layer):
             "use_bias": self.use_bias,
             "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
         }
+
+
+def premask(layer):
+    """Sets the weights of all cut connections inside a layer to zero, which changes no output."""
+    for inner in layers_of(layer):
+        if isinstance(inner, MaskedDense):
+            inner.premask()
 
 
 def _column_blocks(mask, num_blocks=4, min_width=64):

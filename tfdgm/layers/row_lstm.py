@@ -31,7 +31,16 @@ class RowLSTM(keras.layers.Layer):
       kernel_initializer: any Keras initializer.
     """
 
-    def __init__(self, in_filters, filters, kernel_size=3, *, num_channels=1, kernel_initializer="glorot_uniform", **kwargs):
+    def __init__(
+        self,
+        in_filters: int,
+        filters: int,
+        kernel_size: int = 3,
+        *,
+        num_channels: int = 1,
+        kernel_initializer: str | keras.initializers.Initializer = "glorot_uniform",
+        **kwargs,
+    ):
         super().__init__(**kwargs)
         self.in_filters, self.filters, self.kernel_size, self.num_channels = in_filters, filters, kernel_size, num_channels
         self.kernel_initializer = keras.initializers.get(kernel_initializer)

@@ -19,7 +19,15 @@ class ShiftedConv2DTranspose(keras.layers.Layer):
       kernel_initializer: any Keras initializer.
     """
 
-    def __init__(self, in_filters, filters, kernel_width, *, kernel_initializer="glorot_uniform", **kwargs):
+    def __init__(
+        self,
+        in_filters: int,
+        filters: int,
+        kernel_width: int,
+        *,
+        kernel_initializer: str | keras.initializers.Initializer = "glorot_uniform",
+        **kwargs,
+    ):
         super().__init__(**kwargs)
         if kernel_width not in (2, 3):
             raise ValueError(f"`kernel_width` must be 2 or 3. Received: kernel_width={kernel_width}")

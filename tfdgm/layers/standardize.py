@@ -1,3 +1,5 @@
+from collections.abc import Sequence
+
 import keras
 import numpy as np
 from keras import ops
@@ -18,7 +20,7 @@ class Standardize(keras.layers.Layer):
       shape: of one x.
     """
 
-    def __init__(self, shape, **kwargs):
+    def __init__(self, shape: Sequence[int], **kwargs):
         super().__init__(**kwargs)
         self.shape = tuple(shape)
         self.mean = self.add_weight(shape=self.shape, initializer="zeros", trainable=False, name="mean")

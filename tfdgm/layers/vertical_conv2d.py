@@ -22,7 +22,15 @@ class VerticalConv2D(keras.layers.Layer):
     """
 
     def __init__(
-        self, in_filters, filters, kernel_size, *, mask_type="B", strides=1, kernel_initializer="glorot_uniform", **kwargs
+        self,
+        in_filters: int,
+        filters: int,
+        kernel_size: int,
+        *,
+        mask_type: str = "B",
+        strides: int = 1,
+        kernel_initializer: str | keras.initializers.Initializer = "glorot_uniform",
+        **kwargs,
     ):
         super().__init__(**kwargs)
         if mask_type not in ("A", "B"):

@@ -1,27 +1,53 @@
-"""Completion of rows of which some positions are known; see `DensityModel.complete`."""
+"""Completion of rows of which some positions are known.
+
+Unknown positions are drawn one after the other from p(x_t | x_<t). Where all known positions of a row come before its
+unknown ones in the network's order (the upper rows of an image), that is an exact draw from p(unknown | known).
+Otherwise a draw does not look at the known positions that come later, and a warning says so.
+
+With `num_candidates` = K, K completions of a row are drawn in this way, and one of them is chosen with probability
+proportional to its importance weight (sampling importance resampling: Rubin 1988; the weights are those of likelihood
+weighting: Fung & Chang 1990; Shachter & Peot 1990):
+
+    q(unknown) = prod_(t unknown) p(x_t | x_<t),  w = p(x) / q(unknown) = prod_(t known) p(x_t | x_<t)
+
+This tends to a draw from p(unknown | known) as K grows, with an error of order var(w) / (K mean(w)^2), and costs K times
+as much. Where much is known late, var(w) is enormous: the candidates say little about what is known, the best of them
+outweighs the rest, and what is chosen is the best of K rather than a draw. A warning says so where the effective number
+of candidates, (sum w)^2 / sum w^2, is below 2.
+"""
 
 import math
 import warnings
 
+import keras
 import numpy as np
 import tensorflow as tf
+from numpy.typing import ArrayLike
 
 from tfdgm.arguments import check_whole
 from tfdgm.distributions import candidates
 from tfdgm.distributions.noise import derived_seeds
-from tfdgm.models import inputs
+from tfdgm.models.arguments import seeds_of_rows, zeros_and_ones
+from tfdgm.models.columns import in_order
 
 
-def complete(model, x, known, seeds_of, seed, condition, num_candidates):
-    """`DensityModel.complete`; seeds_of: (seed, n) -> the seeds of n rows."""
+def complete(
+    model: keras.Model,
+    x: ArrayLike,
+    known: ArrayLike,
+    seed: int | None,
+    condition: ArrayLike | None,
+    num_candidates: int | None,
+) -> tf.Tensor:
+    """`DensityModel.complete`."""
     x = model.check_x(x)
-    batch = x.shape[: x.ndim - len(model.event_shape)]
-    known = inputs.check_known(inputs.in_order(known, model.column_names, "known"), x.shape, model.event_shape)
+    batch = model.event.batch_of(x)
+    known = zeros_and_ones(in_order(known, model.column_names, "known"), x.shape, model.event_shape, "to be drawn", "kept")
     condition = model.check_condition(condition, batch)
     k = 1 if num_candidates is None else num_candidates
     check_whole(num_candidates=k)
     x, known = (rows.reshape((-1, *model.event_shape)) for rows in (x, known))
-    n, seeds = len(x), seeds_of(seed, len(x))
+    n, seeds = len(x), seeds_of_rows(seed, len(x))
     flat = known.reshape((n, math.prod(model.event_shape)))
     exact = candidates.known_come_first(model.distribution.network.order, flat).numpy()
     if k == 1 or not n:

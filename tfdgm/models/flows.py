@@ -1,12 +1,22 @@
 import math
+from collections.abc import Sequence
 
+import keras
 import tensorflow as tf
 
-from tfdgm.bijectors import ActNorm, Chain, ScaledSigmoid
-from tfdgm.distributions import Dequantized, Flow
+from tfdgm.bijectors import ActNorm, Bijector, Chain, ScaledSigmoid
+from tfdgm.distributions import Dequantized, Distribution, Flow
 
 
-def flow_over(bijectors, event_shape, levels, standardize, condition_shape, dtype, base=None):
+def flow_over(
+    bijectors: Sequence[Bijector],
+    event_shape: Sequence[int],
+    levels: int | None,
+    standardize: bool,
+    condition_shape: Sequence[int] | None,
+    dtype: keras.DTypePolicy,
+    base: Distribution | None = None,
+) -> Distribution:
     """A Flow through `bijectors` (data side first) with the preprocessing of the named flows, over integers where `levels`.
 
     Preprocessing of integers: uniform dequantization, then the logit (`ScaledSigmoid`). Of all: standardisation.

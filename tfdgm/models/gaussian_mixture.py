@@ -1,5 +1,7 @@
 import math
+from collections.abc import Sequence
 
+import keras
 import numpy as np
 import tensorflow as tf
 from tensorflow_probability import bijectors as tfb
@@ -8,24 +10,59 @@ from tensorflow_probability import util as tfp_util
 from tfdgm.arguments import check_whole
 from tfdgm.distributions import Distribution
 from tfdgm.distributions.noise import uniforms
+from tfdgm.event import Event
 from tfdgm.layers import inverse_cdf
 from tfdgm.models.density_model import DensityModel
 from tfdgm.models.flows import flow_over
 
 
 class GaussianMixture(DensityModel):
-    """p(x) = sum_k w_k N(x; m_k, S_k), full covariances: the honest baseline.
+    """A mixture of Gaussians with full covariances: the honest baseline.
+
+        p(x) = sum_k w_k N(x; m_k, S_k)
 
     `fit` begins with scikit-learn's EM on the training data and goes on by gradient steps; `adapt(x)` alone is EM alone.
     Sampling and scoring cost K Gaussians.
 
+    Shapes: x [*batch, *event_shape] -> log_prob [*batch], nats; sample [n, *event_shape].
+
     Args:
       event_shape: shape of one event; D is its size, and the model has K (1 + D + D (D + 1) / 2) parameters.
       num_components: K.
-      levels, standardize, seed: as in MAF; `seed` also starts EM.
+      levels: L for integer data 0..L-1, which is dequantized uniformly and carried to the real line; log_prob is then an
+        estimate, whose mean is a lower bound.
+      standardize: subtracts the training data's mean and divides by its standard deviation, inside the model: `log_prob`
+        stays that of the data as given.
+      seed: of EM's start and the training noise.
+      dtype, name: of the Keras model.
+
+    Raises:
+      ValueError: for `num_components` below 1.
+      ValueError: from `log_prob` and `fit` for x of another shape, and for numbers that are not finite or no levels.
+
+    Source: Bishop, Pattern Recognition and Machine Learning, 2006, eq. 9.7. EM adds 1e-4 to each variance, so that none is zero.
+
+    Example:
+
+        >>> x = np.random.default_rng(0).normal(size=(8, 3))
+        >>> model = tfdgm.models.GaussianMixture((3,), num_components=2)
+        >>> model.compile("adam")
+        >>> history = model.fit(x, verbose=0)
+        >>> model.log_prob(x).shape, model.sample(2, seed=1).shape
+        (TensorShape([8]), TensorShape([2, 3]))
     """
 
-    def __init__(self, event_shape, *, num_components=10, levels=None, standardize=True, seed=0, dtype=None, name=None):
+    def __init__(
+        self,
+        event_shape: Sequence[int],
+        *,
+        num_components: int = 10,
+        levels: int | None = None,
+        standardize: bool = True,
+        seed: int = 0,
+        dtype: str | keras.DTypePolicy | None = None,
+        name: str | None = None,
+    ):
         super().__init__(dtype=dtype, name=name)
         mixture = _Mixture(event_shape, num_components, tf.as_dtype(self.compute_dtype), seed)
         self._set_distribution(flow_over([], event_shape, levels, standardize, None, self.dtype_policy, base=mixture), seed)
@@ -35,7 +72,7 @@ class _Mixture(Distribution):
     """log p(x) = log sum_k w_k exp(-|z_k|^2 / 2) / ((2 pi)^(D / 2) |L_k|), z_k = L_k^-1 (x - m_k), S_k = L_k L_k^T."""
 
     def __init__(self, event_shape, num_components, dtype, seed):
-        super().__init__(event_shape, dtype=dtype, is_reparameterized=False, name="gaussian_mixture")
+        super().__init__(Event(event_shape), dtype=dtype, is_reparameterized=False, name="gaussian_mixture")
         check_whole(num_components=num_components)
         size = self.event_size
         self.seed = seed
@@ -46,7 +83,7 @@ class _Mixture(Distribution):
         scale = tf.eye(size, batch_shape=[num_components], dtype=dtype)
         self.scale_tril = tfp_util.TransformedVariable(scale, tfb.FillScaleTriL(diag_shift=tf.cast(1e-4, dtype)))
 
-    def _log_prob_of_rows(self, x, condition, noise):
+    def _log_prob_of_rows(self, x, condition, noise, known):
         scale = tf.convert_to_tensor(self.scale_tril)
         x = tf.transpose(tf.reshape(x, (-1, self.event_size)))
         # One triangular system a component, with a column for each row of x; TFP solves one for each row.
@@ -63,7 +100,7 @@ class _Mixture(Distribution):
         chosen = tf.transpose(tf.one_hot(component, self.logits.shape[0], dtype=self.dtype))
         z = tf.math.ndtri(noise[:, 1:])[None]
         of_each = self.means[:, None] + tf.matmul(z, tf.convert_to_tensor(self.scale_tril), transpose_b=True)
-        return tf.reshape(tf.reduce_sum(chosen[:, :, None] * of_each, axis=0), (-1, *self._static_event_shape))
+        return tf.reshape(tf.reduce_sum(chosen[:, :, None] * of_each, axis=0), (-1, *self.event.shape))
 
     def _adapt(self, x, condition):
         import sklearn.mixture

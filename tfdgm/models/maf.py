@@ -1,19 +1,24 @@
 import math
+from collections.abc import Callable, Sequence
 
 import keras
 
 from tfdgm.arguments import check_whole
-from tfdgm.bijectors import ActNorm, MaskedAutoregressiveLayers
+from tfdgm.bijectors import ActNorm, Bijector, MaskedAutoregressiveLayers
 from tfdgm.models.density_model import DensityModel
 from tfdgm.models.flows import flow_over
 from tfdgm.networks import MADE
 
 
 class MAF(DensityModel):
-    """Masked autoregressive flow: Papamakarios et al. 2017, arXiv:1705.07057. Scoring is one pass of each network.
+    """Masked autoregressive flow. Exact log p(x), in one pass of each network; a sample goes dimension by dimension.
 
-    num_layers affine autoregressive layers, each with a MADE over the dimensions in alternating order: x = f_1(... f_K(z)).
-    We differ from the paper: log-scales are bounded, and ActNorm (optional) stands where the paper has batch normalisation.
+        x = f_1(... f_K(z)),  z ~ N(0, I),  f_k: x_i = z_i exp(a_i) + m_i,  (m_i, r_i) = network_k(x_<i)
+        a = bounded_log_scale(r),  log p(x) = log N(z; 0, I) - sum_k sum_i a_i
+
+    with a MADE in each layer, over the dimensions in alternating order.
+
+    Shapes: x [*batch, *event_shape], c [*batch, *condition_shape] -> log_prob [*batch], nats; sample [n, *event_shape].
 
     Args:
       event_shape: shape of one event, e.g. (43,) or (8, 8).
@@ -22,28 +27,46 @@ class MAF(DensityModel):
       activation: any Keras activation.
       residual: residual connections between hidden layers of one width.
       act_norm: an ActNorm after each layer.
-      levels: L for integer data 0..L-1, which is dequantized uniformly and carried to the real line; log_prob is then a bound.
+      levels: L for integer data 0..L-1, which is dequantized uniformly and carried to the real line; log_prob is then an
+        estimate, whose mean is a lower bound.
       standardize: subtracts the training data's mean and divides by its standard deviation, inside the model: `log_prob`
         stays that of the data as given.
       condition_shape: shape of the condition c in p(x|c), or None.
       seed: of the training noise.
+      dtype, name: of the Keras model.
+
+    Raises:
+      ValueError: for sizes below 1, and `residual` with hidden layers of several widths.
+      ValueError: from `log_prob` and `fit` for x of another shape, and for numbers that are not finite or no levels.
+
+    Source: Papamakarios et al. 2017, arXiv:1705.07057, eq. 3-4. We differ: log-scales are bounded (within +-7), and
+    ActNorm (optional) stands where the paper has batch normalisation.
+
+    Example:
+
+        >>> x = np.random.default_rng(0).normal(size=(8, 3))
+        >>> model = tfdgm.models.MAF((3,), num_layers=2, hidden_units=(8,))
+        >>> model.compile("adam")
+        >>> history = model.fit(x, verbose=0)
+        >>> model.log_prob(x).shape, model.sample(2, seed=1).shape
+        (TensorShape([8]), TensorShape([2, 3]))
     """
 
     def __init__(
         self,
-        event_shape,
+        event_shape: Sequence[int],
         *,
-        num_layers=5,
-        hidden_units=(512, 512),
-        activation="relu",
-        residual=False,
-        act_norm=False,
-        levels=None,
-        standardize=True,
-        condition_shape=None,
-        seed=0,
-        dtype=None,
-        name=None,
+        num_layers: int = 5,
+        hidden_units: Sequence[int] = (512, 512),
+        activation: str | Callable = "relu",
+        residual: bool = False,
+        act_norm: bool = False,
+        levels: int | None = None,
+        standardize: bool = True,
+        condition_shape: Sequence[int] | None = None,
+        seed: int = 0,
+        dtype: str | keras.DTypePolicy | None = None,
+        name: str | None = None,
     ):
         super().__init__(dtype=dtype, name=name)
         bijectors = autoregressive_layers(
@@ -53,8 +76,16 @@ class MAF(DensityModel):
 
 
 def autoregressive_layers(
-    event_shape, num_layers, hidden_units, activation, residual, act_norm, condition_shape, dtype, inverted=False
-):
+    event_shape: Sequence[int],
+    num_layers: int,
+    hidden_units: Sequence[int],
+    activation: str | Callable,
+    residual: bool,
+    act_norm: bool,
+    condition_shape: Sequence[int] | None,
+    dtype: keras.DTypePolicy,
+    inverted: bool = False,
+) -> list[Bijector]:
     """The bijectors of a MAF, or of an IAF where `inverted`, data side first."""
     check_whole(num_layers=num_layers)
     size = math.prod(event_shape)

@@ -1,11 +1,14 @@
 import inspect
+from collections.abc import Callable
+
+import keras
 
 from tfdgm import networks
 from tfdgm.distributions import Autoregressive
 from tfdgm.models.density_model import DensityModel
 
 
-def init_of(network_class):
+def init_of(network_class: type[networks.AutoregressiveNetwork]) -> Callable:
     """`__init__` of a model that is an autoregressive network and a family of levels. Its arguments are the network's, with their
     defaults, and the family's `levels` and `num_components`:
 
@@ -13,7 +16,8 @@ def init_of(network_class):
             __init__ = init_of(networks.PixelCNN)
     """
     of_class = [inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY), *networks.parameters_of(network_class)]
-    of_keras = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None) for name in ("dtype", "name")]
+    types, kind = {"dtype": str | keras.DTypePolicy | None, "name": str | None}, inspect.Parameter.KEYWORD_ONLY
+    of_keras = [inspect.Parameter(name, kind, default=None, annotation=of_name) for name, of_name in types.items()]
     signature = inspect.Signature([*of_class, *of_keras])
 
     def __init__(self, *args, **kwargs):

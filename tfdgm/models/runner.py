@@ -1,5 +1,6 @@
 import math
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -17,7 +18,7 @@ class Runner:
       model: its `distribution`, and `use_xla`, are read at each call.
     """
 
-    def __init__(self, model):
+    def __init__(self, model: keras.Model):
         self._model, self.functions = model, {}
 
     def __call__(self, name, rows, condition=None, *given):
@@ -48,7 +49,7 @@ class Runner:
         return tf.nest.map_structure(lambda value: tf.gather(value, np.arange(n)), result)
 
     @property
-    def rows_at_once(self):
+    def rows_at_once(self) -> int:
         """How many rows a score computes at once; more come one part after the other, in the memory of one: 4096, or less where
         a row has many parameters and activations, as some hundred images of 28x28 under a network over pixels."""
         return _rows_of(self._model.distribution.numbers_a_row)

@@ -5,6 +5,8 @@ import numpy as np
 from keras import ops
 
 from tfdgm.event import Event
+from tfdgm.families import Family
+from tfdgm.networks.autoregressive_network import AutoregressiveNetwork
 
 
 class AutoregressiveLikelihood(keras.layers.Layer):
@@ -23,7 +25,7 @@ class AutoregressiveLikelihood(keras.layers.Layer):
       end: the symbol that ends a sequence, or None; of a vector of levels and a network from left to right.
     """
 
-    def __init__(self, network, family, *, end=None, **kwargs):
+    def __init__(self, network: AutoregressiveNetwork, family: Family, *, end: int | None = None, **kwargs):
         super().__init__(**{"dtype": network.dtype_policy, **kwargs})
         if network.params_size != family.params_size:
             raise ValueError(

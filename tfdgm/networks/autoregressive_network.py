@@ -1,8 +1,10 @@
 import math
+from collections.abc import Sequence
 
 import keras
 import numpy as np
 from keras import ops
+from numpy.typing import ArrayLike
 
 from tfdgm.arguments import check_types, check_whole
 from tfdgm.layers import reorder, take_row, update_slice
@@ -37,7 +39,17 @@ class AutoregressiveNetwork(keras.layers.Layer):
         check_types(cls.__init__, (None, *args), kwargs)
         return super().__new__(cls, *args, **kwargs)
 
-    def __init__(self, event_shape, params_size, order, *, levels=None, condition_shape=None, position_shape=(), **kwargs):
+    def __init__(
+        self,
+        event_shape: Sequence[int],
+        params_size: int,
+        order: ArrayLike,
+        *,
+        levels: int | None = None,
+        condition_shape: Sequence[int] | None = None,
+        position_shape: Sequence[int] = (),
+        **kwargs,
+    ):
         super().__init__(**kwargs)
         self.event_shape, self.position_shape = tuple(event_shape), tuple(position_shape)
         axes = len(self.event_shape) - len(self.position_shape)
@@ -144,7 +156,8 @@ class AutoregressiveNetwork(keras.layers.Layer):
     def compute_output_shape(self, input_shape, **kwargs):
         return (*input_shape[: len(input_shape) - len(self.position_shape)], self.params_size)
 
-    def get_config(self):
+    def _common_config(self):
+        """What a subclass's `get_config` begins with."""
         return {
             **super().get_config(),
             "event_shape": self.event_shape,

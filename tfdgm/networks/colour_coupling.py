@@ -25,7 +25,7 @@ class ColourCoupling:
       num_channels: C.
     """
 
-    def __init__(self, levels, num_components, num_channels):
+    def __init__(self, levels: int, num_components: int, num_channels: int):
         self.levels, self.num_components, self.num_channels = levels, num_components, num_channels
         #: Parameters of a pixel: 10 K for three colours.
         self.size = num_components * (1 + 2 * num_channels + num_channels * (num_channels - 1) // 2)

@@ -1,4 +1,5 @@
 import math
+from collections.abc import Callable, Sequence
 
 import keras
 from keras import ops
@@ -29,15 +30,15 @@ class DenseNetwork(keras.layers.Layer):
 
     def __init__(
         self,
-        input_size,
-        output_size,
+        input_size: int,
+        output_size: int,
         *,
-        hidden_units=(256, 256),
-        activation="relu",
-        residual=False,
-        dropout=0.0,
-        condition_shape=None,
-        seed=0,
+        hidden_units: Sequence[int] = (256, 256),
+        activation: str | Callable = "relu",
+        residual: bool = False,
+        dropout: float = 0.0,
+        condition_shape: Sequence[int] | None = None,
+        seed: int = 0,
         **kwargs,
     ):
         super().__init__(**kwargs)

@@ -1,4 +1,5 @@
 import math
+from collections.abc import Sequence
 
 import keras
 from keras import ops
@@ -38,18 +39,18 @@ class GatedPixelCNN(ImageNetwork):
 
     def __init__(
         self,
-        event_shape,
+        event_shape: Sequence[int],
         *,
-        params_size=1,
-        filters=48,
-        num_layers=10,
-        kernel_size=3,
-        first_kernel_size=7,
-        head_filters=96,
-        dropout=0.0,
-        levels=None,
-        condition_shape=None,
-        seed=0,
+        params_size: int = 1,
+        filters: int = 48,
+        num_layers: int = 10,
+        kernel_size: int = 3,
+        first_kernel_size: int = 7,
+        head_filters: int = 96,
+        dropout: float = 0.0,
+        levels: int | None = None,
+        condition_shape: Sequence[int] | None = None,
+        seed: int = 0,
         **kwargs,
     ):
         super().__init__(event_shape, params_size, levels=levels, condition_shape=condition_shape, **kwargs)
@@ -168,7 +169,7 @@ class GatedPixelCNN(ImageNetwork):
 
     def get_config(self):
         return {
-            **super().get_config(),
+            **self._common_config(),
             "filters": self.filters,
             "num_layers": self.num_layers,
             "kernel_size": self.kernel_size,

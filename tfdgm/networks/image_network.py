@@ -1,3 +1,5 @@
+from collections.abc import Sequence
+
 import keras
 import numpy as np
 from keras import ops
@@ -23,7 +25,7 @@ class ImageNetwork(AutoregressiveNetwork):
       levels, condition_shape: as in `AutoregressiveNetwork`.
     """
 
-    def __init__(self, event_shape, params_size, **kwargs):
+    def __init__(self, event_shape: Sequence[int], params_size: int, **kwargs):
         event_shape = tuple(event_shape)
         if len(event_shape) not in (2, 3) or min(event_shape) < 1:
             raise ValueError(

@@ -1,4 +1,5 @@
 import math
+from collections.abc import Sequence
 
 import keras
 from keras import ops
@@ -46,20 +47,20 @@ class ImageTransformer(ImageNetwork):
 
     def __init__(
         self,
-        event_shape,
+        event_shape: Sequence[int],
         *,
-        params_size=1,
-        hidden_size=128,
-        num_layers=4,
-        num_heads=4,
-        head_size=16,
-        feed_forward_size=512,
-        block_length=128,
-        memory_length=None,
-        dropout=0.0,
-        levels=None,
-        condition_shape=None,
-        seed=0,
+        params_size: int = 1,
+        hidden_size: int = 128,
+        num_layers: int = 4,
+        num_heads: int = 4,
+        head_size: int = 16,
+        feed_forward_size: int = 512,
+        block_length: int | None = 128,
+        memory_length: int | None = None,
+        dropout: float = 0.0,
+        levels: int | None = None,
+        condition_shape: Sequence[int] | None = None,
+        seed: int = 0,
         **kwargs,
     ):
         super().__init__(event_shape, params_size, levels=levels, condition_shape=condition_shape, **kwargs)
@@ -186,7 +187,7 @@ class ImageTransformer(ImageNetwork):
 
     def get_config(self):
         return {
-            **super().get_config(),
+            **self._common_config(),
             "hidden_size": self.hidden_size,
             "num_layers": self.num_layers,
             "num_heads": self.num_heads,

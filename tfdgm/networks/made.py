@@ -1,4 +1,5 @@
 import math
+from collections.abc import Callable, Sequence
 
 import keras
 import numpy as np
@@ -45,20 +46,20 @@ class MADE(AutoregressiveNetwork):
 
     def __init__(
         self,
-        event_shape,
+        event_shape: Sequence[int],
         *,
-        params_size=1,
-        hidden_units=(512, 512),
-        activation="relu",
-        input_order="left-to-right",
-        hidden_degrees="sequential",
-        residual=False,
-        direct=False,
-        dropout=0.0,
-        levels=None,
-        condition_shape=None,
-        output_initializer="glorot_uniform",
-        seed=0,
+        params_size: int = 1,
+        hidden_units: Sequence[int] = (512, 512),
+        activation: str | Callable = "relu",
+        input_order: str | Sequence[int] = "left-to-right",
+        hidden_degrees: str = "sequential",
+        residual: bool = False,
+        direct: bool = False,
+        dropout: float = 0.0,
+        levels: int | None = None,
+        condition_shape: Sequence[int] | None = None,
+        output_initializer: str | keras.initializers.Initializer = "glorot_uniform",
+        seed: int = 0,
         **kwargs,
     ):
         random = FrozenRandom(seed)
@@ -147,7 +148,7 @@ class MADE(AutoregressiveNetwork):
 
     def get_config(self):
         return {
-            **super().get_config(),
+            **self._common_config(),
             "hidden_units": self.hidden_units,
             "activation": keras.activations.serialize(self.activation),
             "input_order": self.input_order if isinstance(self.input_order, str) else self.order.tolist(),

@@ -3,7 +3,7 @@ import numpy as np
 from keras import ops
 
 from tfdgm.layers import is_exporting, take_row, take_rows, take_slice, update_slice
-from tfdgm.networks.autoregressive_network import keep
+from tfdgm.networks.autoregressive_network import AutoregressiveNetwork, keep
 
 
 class MADEBlocks:
@@ -14,7 +14,7 @@ class MADEBlocks:
     triangular solve, a block takes one large product with all that came before and small ones inside. Batch last: [unit, n].
     """
 
-    def __init__(self, network, block_size, num_loops=1):
+    def __init__(self, network: AutoregressiveNetwork, block_size: int, num_loops: int = 1):
         """num_loops: how many loops share the positions. Each reads only as much of the activations as there is by its end; two
         skip a quarter of the work, four three eighths, and each takes its time to trace and compile."""
         self.network, self.block_size = network, min(block_size, network.event_size)

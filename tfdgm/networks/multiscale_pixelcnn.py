@@ -1,4 +1,5 @@
 import math
+from collections.abc import Sequence
 
 import keras
 import numpy as np
@@ -51,19 +52,19 @@ class MultiscalePixelCNN(AutoregressiveNetwork):
 
     def __init__(
         self,
-        event_shape,
+        event_shape: Sequence[int],
         *,
-        params_size=1,
-        num_scales=2,
-        filters=48,
-        num_layers=2,
-        base_layers=4,
-        kernel_size=3,
-        head_filters=96,
-        dropout=0.0,
-        levels=None,
-        condition_shape=None,
-        seed=0,
+        params_size: int = 1,
+        num_scales: int = 2,
+        filters: int = 48,
+        num_layers: int = 2,
+        base_layers: int = 4,
+        kernel_size: int = 3,
+        head_filters: int = 96,
+        dropout: float = 0.0,
+        levels: int | None = None,
+        condition_shape: Sequence[int] | None = None,
+        seed: int = 0,
         **kwargs,
     ):
         event_shape = tuple(event_shape)
@@ -195,7 +196,7 @@ class MultiscalePixelCNN(AutoregressiveNetwork):
 
     def get_config(self):
         return {
-            **super().get_config(),
+            **self._common_config(),
             "num_scales": self.num_scales,
             "filters": self.filters,
             "num_layers": self.num_layers,

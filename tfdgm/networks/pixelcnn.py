@@ -1,4 +1,5 @@
 import math
+from collections.abc import Callable, Sequence
 
 import keras
 from keras import ops
@@ -35,19 +36,19 @@ class PixelCNN(ImageNetwork):
 
     def __init__(
         self,
-        event_shape,
+        event_shape: Sequence[int],
         *,
-        params_size=1,
-        filters=96,
-        num_layers=7,
-        kernel_size=3,
-        first_kernel_size=7,
-        head_filters=96,
-        activation="relu",
-        dropout=0.0,
-        levels=None,
-        condition_shape=None,
-        seed=0,
+        params_size: int = 1,
+        filters: int = 96,
+        num_layers: int = 7,
+        kernel_size: int = 3,
+        first_kernel_size: int = 7,
+        head_filters: int = 96,
+        activation: str | Callable = "relu",
+        dropout: float = 0.0,
+        levels: int | None = None,
+        condition_shape: Sequence[int] | None = None,
+        seed: int = 0,
         **kwargs,
     ):
         super().__init__(event_shape, params_size, levels=levels, condition_shape=condition_shape, **kwargs)
@@ -140,7 +141,7 @@ class PixelCNN(ImageNetwork):
 
     def get_config(self):
         return {
-            **super().get_config(),
+            **self._common_config(),
             "filters": self.filters,
             "num_layers": self.num_layers,
             "kernel_size": self.kernel_size,

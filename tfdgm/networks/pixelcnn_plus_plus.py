@@ -1,5 +1,6 @@
 import functools
 import math
+from collections.abc import Sequence
 
 from keras import ops
 
@@ -54,17 +55,17 @@ class PixelCNNPlusPlus(ImageNetwork):
 
     def __init__(
         self,
-        event_shape,
+        event_shape: Sequence[int],
         *,
-        params_size=1,
-        num_components=None,
-        filters=32,
-        num_resnets=1,
-        num_downsamplings=2,
-        dropout=0.5,
-        levels=None,
-        condition_shape=None,
-        seed=0,
+        params_size: int = 1,
+        num_components: int | None = None,
+        filters: int = 32,
+        num_resnets: int = 1,
+        num_downsamplings: int = 2,
+        dropout: float = 0.5,
+        levels: int | None = None,
+        condition_shape: Sequence[int] | None = None,
+        seed: int = 0,
         **kwargs,
     ):
         super().__init__(event_shape, params_size, levels=levels, condition_shape=condition_shape, **kwargs)
@@ -284,7 +285,7 @@ class PixelCNNPlusPlus(ImageNetwork):
 
     def get_config(self):
         return {
-            **super().get_config(),
+            **self._common_config(),
             "num_components": self.num_components,
             "filters": self.filters,
             "num_resnets": self.num_resnets,

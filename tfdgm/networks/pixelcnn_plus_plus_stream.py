@@ -1,3 +1,5 @@
+from collections.abc import Callable
+
 import keras
 from keras import ops
 
@@ -20,7 +22,18 @@ class PixelCNNPlusPlusStream(keras.layers.Layer):
     """
 
     def __init__(
-        self, conv, kernel_width, filters, num_resnets, num_downsamplings, *, is_linked, dropout, condition_size, seed, **kwargs
+        self,
+        conv: Callable,
+        kernel_width: int,
+        filters: int,
+        num_resnets: int,
+        num_downsamplings: int,
+        *,
+        is_linked: bool,
+        dropout: float,
+        condition_size: int | None,
+        seed: int,
+        **kwargs,
     ):
         super().__init__(**kwargs)
         self.num_resnets, self.num_downsamplings, self.is_linked = num_resnets, num_downsamplings, is_linked

@@ -1,4 +1,5 @@
 import math
+from collections.abc import Sequence
 
 import keras
 import numpy as np
@@ -45,17 +46,17 @@ class PixelSNAIL(ImageNetwork):
 
     def __init__(
         self,
-        event_shape,
+        event_shape: Sequence[int],
         *,
-        params_size=1,
-        filters=72,
-        num_blocks=2,
-        num_layers=4,
-        key_size=16,
-        dropout=0.0,
-        levels=None,
-        condition_shape=None,
-        seed=0,
+        params_size: int = 1,
+        filters: int = 72,
+        num_blocks: int = 2,
+        num_layers: int = 4,
+        key_size: int = 16,
+        dropout: float = 0.0,
+        levels: int | None = None,
+        condition_shape: Sequence[int] | None = None,
+        seed: int = 0,
         **kwargs,
     ):
         super().__init__(event_shape, params_size, levels=levels, condition_shape=condition_shape, **kwargs)
@@ -121,7 +122,7 @@ class PixelSNAIL(ImageNetwork):
 
     def get_config(self):
         return {
-            **super().get_config(),
+            **self._common_config(),
             "filters": self.filters,
             "num_blocks": self.num_blocks,
             "num_layers": self.num_layers,

@@ -9,8 +9,9 @@ import urllib.parse
 
 import numpy as np
 import tensorflow as tf
+from numpy.typing import ArrayLike
 
-from tfdgm.arguments import has_masked
+from tfdgm.event import Event
 
 #: Seconds of the first pause before a retry; each further one is twice as long, times a random number in [0.5, 1].
 _FIRST_PAUSE = 0.2
@@ -27,7 +28,7 @@ _Spec = collections.namedtuple("_Spec", ["dtype", "shape"])
 class ServingError(OSError):
     """A request that the server refused, or did not answer in time. `code` is gRPC's word for why ("INVALID_ARGUMENT", ...)."""
 
-    def __init__(self, code, message):
+    def __init__(self, code: str, message: str):
         super().__init__(message)
         self.code = code
 
@@ -59,7 +60,17 @@ class Client:
       ServingError: with the server's message.
     """
 
-    def __init__(self, url, model, *, version=None, label=None, timeout=60.0, retries=5, max_batch=128):
+    def __init__(
+        self,
+        url: str,
+        model: str,
+        *,
+        version: int | None = None,
+        label: str | None = None,
+        timeout: float = 60.0,
+        retries: int = 5,
+        max_batch: int = 128,
+    ):
         if not model or not isinstance(model, str):
             raise ValueError(f"`model` must be the served model's name. Received: {model!r}")
         if version is not None and label is not None:
@@ -77,29 +88,41 @@ class Client:
         self._transport = _transport(url, model, version, label)
         self._signatures = None
 
-    def log_prob(self, x, condition=None):
-        """x [*batch, *event_shape] -> log p(x) [*batch], nats; of p(x|c) with a `condition` [*batch, *condition_shape]."""
-        x, batch = self._rows("log_prob", "x", x)
-        return self._call("log_prob", batch, x=x, condition=condition)["log_prob"]
+    def log_prob(self, x: ArrayLike, condition: ArrayLike | None = None, *, known: ArrayLike | None = None) -> np.ndarray:
+        """x [*batch, *event_shape] -> log p(x) [*batch], nats; of p(x|c) with a `condition` [*batch, *condition_shape].
 
-    def sample(self, n=1, *, seed=None, condition=None):
+        Of a model whose entries may be missing, those that are NaN, or 0 in `known`, are integrated out.
+        """
+        rows, batch = self._rows("log_prob", "x", x)
+        inputs = {"x": rows}
+        if self.event.missing:
+            here = self.event.known(x)
+            here = here if known is None else here & (np.broadcast_to(known, here.shape) != 0)
+            inputs["known"], _ = self._rows("log_prob", "known", here)
+        elif known is not None:
+            raise ValueError(f"The served model `{self.model}` takes no `known`. Received one.")
+        return self._call("log_prob", batch, **inputs, condition=condition)["log_prob"]
+
+    def sample(self, n: int = 1, *, seed: int | None = None, condition: ArrayLike | None = None) -> np.ndarray:
         """n samples [n, *event_shape]: those of `model.sample(n, seed=seed)`, for row i has the seed (seed, i) here as there."""
         if int(n) != n or n < 0:
             raise ValueError(f"`n` must be a non-negative integer. Received: n={n}")
         return self._call("sample", (int(n),), seed=_seeds(seed, int(n)), condition=condition)["x"]
 
-    def encode(self, x, condition=None):
+    def encode(self, x: ArrayLike, condition: ArrayLike | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Of a flow: x [*batch, *event_shape] -> (z [*batch, *event_shape], log |det dz/dx| [*batch])."""
         x, batch = self._rows("encode", "x", x)
         outputs = self._call("encode", batch, x=x, condition=condition)
         return outputs["z"], outputs["log_det"]
 
-    def decode(self, z, condition=None):
+    def decode(self, z: ArrayLike, condition: ArrayLike | None = None) -> np.ndarray:
         """Of a flow: noise z [*batch, *event_shape] -> x [*batch, *event_shape]."""
         z, batch = self._rows("decode", "z", z)
         return self._call("decode", batch, z=z, condition=condition)["x"]
 
-    def complete(self, x, known, *, seed=None, condition=None):
+    def complete(
+        self, x: ArrayLike, known: ArrayLike, *, seed: int | None = None, condition: ArrayLike | None = None
+    ) -> np.ndarray:
         """Of an autoregressive model: x [*batch, *event_shape], drawn anew where `known` (the same shape) is 0.
 
         Row i, counted over all of the batch, has the seed (seed, i).
@@ -111,27 +134,33 @@ class Client:
         return self._call("complete", batch, x=x, known=known, seed=_seeds(seed, len(x)), condition=condition)["x"]
 
     @property
-    def event_shape(self):
-        """The shape of one x, as the server tells it."""
-        return self._signature("log_prob").inputs["x"].shape[1:]
+    def event(self) -> Event:
+        """What one x is, as far as the server tells: how many levels integers have, it does not."""
+        inputs = self._signature("log_prob").inputs
+        return _event(inputs["x"], missing="known" in inputs)
 
     @property
-    def dtype(self):
+    def event_shape(self) -> tuple[int, ...]:
+        """The shape of one x."""
+        return self.event.shape
+
+    @property
+    def dtype(self) -> np.dtype:
         """The numpy dtype of x: int32 where the model is one of integers."""
         return self._signature("log_prob").inputs["x"].dtype
 
     @property
-    def compute_dtype(self):
+    def compute_dtype(self) -> str:
         """The name of the dtype of scores, of real-valued x and of conditions: "float32" or "float64"."""
         return np.dtype(self._signature("log_prob").outputs["log_prob"].dtype).name
 
     @property
-    def condition_shape(self):
+    def condition_shape(self) -> tuple[int, ...] | None:
         """The shape of one condition, or None."""
         spec = self._signature("log_prob").inputs.get("condition")
         return None if spec is None else spec.shape[1:]
 
-    def close(self):
+    def close(self) -> None:
         """Closes the connections."""
         self._transport.close()
 
@@ -144,12 +173,9 @@ class Client:
     def _rows(self, signature, name, values):
         """`values` checked against a signature's input -> (rows [n, *shape], the shape of the batch)."""
         spec = self._signature(signature).inputs[name]
-        values, shape = _numbers(values, name), spec.shape[1:]
-        what = "event_shape" if shape == self.event_shape else "shape"
-        if values.ndim < len(shape) or values.shape[values.ndim - len(shape) :] != shape:
-            raise ValueError(f"`{name}` must end in {what}={shape}. Received: {name}.shape={values.shape}")
-        batch = values.shape[: values.ndim - len(shape)]
-        return _cast(values, name, spec.dtype).reshape((-1, *shape)), batch
+        event = self.event if name == "x" else _event(spec)
+        rows = event.check(values, np.dtype(spec.dtype).name, name)
+        return rows.reshape((-1, *event.shape)), event.batch_of(rows)
 
     def _condition_rows(self, signature, condition, batch):
         spec = self._signature(signature).inputs.get("condition")
@@ -160,14 +186,7 @@ class Client:
         shape = spec.shape[1:]
         if condition is None:
             raise ValueError(f"The served model `{self.model}` needs a `condition` that ends in condition_shape={shape}.")
-        condition = _cast(_numbers(condition, "condition"), "condition", spec.dtype)
-        try:
-            rows = np.broadcast_to(condition, (*batch, *shape))
-        except ValueError:
-            raise ValueError(
-                f"`condition` must have shape {(*batch, *shape)} or {shape}. Received: condition.shape={condition.shape}"
-            ) from None
-        return {"condition": rows.reshape((-1, *shape))}
+        return {"condition": _event(spec).rows_for(batch, condition, np.dtype(spec.dtype).name)}
 
     def _call(self, signature, batch, *, condition, **inputs):
         """The outputs of a signature for rows, in requests of `max_batch`, each reshaped to the batch."""
@@ -365,6 +384,12 @@ def _transport(url, model, version, label):
     return (_Grpc(parts.netloc, model, version, label)) if parts.scheme == "grpc" else _Rest(parts, model, version, label)
 
 
+def _event(spec, missing=False):
+    """What one row of a signature's input is."""
+    integer = np.dtype(spec.dtype).kind in "iu"
+    return Event(spec.shape[1:], levels=2**31 if integer else None, missing=missing)
+
+
 def _seeds(seed, n):
     """The seed pairs (seed, i) of rows i < n, int32 [n, 2]."""
     if seed is None:
@@ -372,33 +397,3 @@ def _seeds(seed, n):
     if int(seed) != seed or not -(2**31) <= seed < 2**31:
         raise ValueError(f"`seed` must be an integer of 32 bits. Received: {seed}")
     return np.stack([np.full(n, seed), np.arange(n)], axis=1).astype(np.int32)
-
-
-def _numbers(values, name):
-    if has_masked(values):
-        raise ValueError(f"`{name}` must have no masked entries. Received: a numpy.ma array with some; fill or drop them first.")
-    try:
-        values = np.asarray(values)
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"`{name}` must be an array of numbers. Received: {type(values).__name__} ({error})") from None
-    if values.dtype.kind not in "fiub" and values.dtype.name != "bfloat16":
-        raise ValueError(f"`{name}` must hold numbers. Received: dtype={values.dtype}")
-    return values
-
-
-def _cast(values, name, dtype):
-    """`values` as `dtype`; a ValueError where numbers would change their meaning, or are not finite."""
-    dtype = np.dtype(dtype)
-    if dtype.kind in "iu":
-        # How many levels there are, the server does not tell.
-        good = np.isfinite(values) & (values >= 0) & (values <= np.iinfo(dtype).max)
-        good &= values == np.floor(values)
-        expected = "non-negative integers"
-    else:
-        with np.errstate(over="ignore"):
-            good = np.isfinite(values.astype(dtype))
-        expected = f"finite numbers of {dtype}"
-    if not good.all():
-        where = tuple(int(i) for i in np.argwhere(~good)[0])
-        raise ValueError(f"`{name}` must hold {expected}. Received: {values[where]} at index {where}")
-    return values.astype(dtype)

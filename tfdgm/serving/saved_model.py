@@ -9,10 +9,12 @@ import numpy as np
 import tensorflow as tf
 from google.protobuf import message
 from tensorflow.core.protobuf import saved_model_pb2
+from tensorflow_probability import distributions as tfd
 
 import tfdgm
-from tfdgm.layers import Standardize
-from tfdgm.serving.signatures import premask, signatures
+from tfdgm._keras_compat import layers_of
+from tfdgm.layers import premask
+from tfdgm.serving.signatures import signatures
 from tfdgm.serving.warmup import write_warm_up_requests
 
 #: What `export` can store kernels as.
@@ -24,7 +26,15 @@ class ArtifactError(ValueError):
     """A SavedModel that cannot be read or written."""
 
 
-def export(model, path, *, overwrite=True, precision="float32", sampler=None, max_batch=None):
+def export(
+    model: keras.Model,
+    path: str | os.PathLike,
+    *,
+    overwrite: bool = True,
+    precision: str = "float32",
+    sampler: tfd.Distribution | None = None,
+    max_batch: int | None = None,
+) -> None:
     """Writes `model` as a SavedModel to `path`, with the signatures of `signatures`; core TensorFlow ops, nothing jit-compiled.
 
     It is written aside and renamed, so an existing version stays whole until the new one is.
@@ -78,7 +88,7 @@ def _stored_kernels(model, precision):
     if precision == "float32":
         return {}
     premask(model)
-    held = {id(weight) for layer in model._flatten_layers(include_self=False) for weight in layer.weights}
+    held = {id(weight) for layer in layers_of(model)[1:] for weight in layer.weights}
     stored = {}
     for i, weight in enumerate(model.weights):
         if id(weight) in held and weight.dtype == "float32" and len(weight.shape) > 1:
@@ -107,7 +117,7 @@ def _description(model):
     return {"tfdgm": tfdgm.__version__, "class": name, "config": config, "weights": weights}
 
 
-def find_saved_model(path):
+def find_saved_model(path: str | os.PathLike) -> pathlib.Path:
     """The version folder that `path` means: itself, or its highest numbered version, as TF Serving chooses."""
     path = pathlib.Path(path)
     for old in [path.with_name(f".{path.name}.old"), *path.glob(".*.old")]:
@@ -122,7 +132,7 @@ def find_saved_model(path):
     raise ArtifactError(f"Expected the folder of a SavedModel. Received: {path}, which {what}.")
 
 
-def load(path):
+def load(path: str | os.PathLike) -> keras.Model:
     """The Keras model that wrote the SavedModel at `path` (a version folder, or the folder of versions); fit can go on.
 
     Of kernels stored as float16 or bfloat16 the rounded values come back, with a warning: the model is the one that is served.
@@ -145,13 +155,14 @@ def load(path):
     return model
 
 
-def restore(model, path):
+def restore(model: keras.Model, path: str | os.PathLike) -> None:
     """Sets the weights of `model` from the SavedModel at `path`, bit for bit."""
     path = find_saved_model(path)
     description = _read_description(path)
     _check_graph(path)
     weights, written = model.weights, [(w["shape"], w["dtype"]) for w in description["weights"]]
-    scalings = [layer for layer in model._flatten_layers() if isinstance(layer, Standardize)]
+    distribution = model.distribution
+    scalings = [d.condition_scaling for d in (distribution.density, distribution.source) if d.condition_scaling is not None]
     later = {id(weight) for scaling in scalings for weight in scaling.weights}
     before = [weight for weight in weights if id(weight) not in later]
     if len(written) == len(before):

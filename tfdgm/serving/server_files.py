@@ -12,7 +12,7 @@ _HEADER = "# Written by `tfdgm export` from the model folders beside it; every e
 _METRICS_PATH = "/monitoring/prometheus/metrics"
 
 
-def write_server_files(folder, server_dir="/models"):
+def write_server_files(folder: str | os.PathLike, server_dir: str = "/models") -> list[pathlib.Path]:
     """Writes `models.config`, `batching.config` and `monitoring.config` into `folder`, from the models that lie there.
 
     models.config (ModelServerConfig): one entry for each folder `<name>/<version>/saved_model.pb`. The two newest versions are
@@ -45,7 +45,7 @@ def write_server_files(folder, server_dir="/models"):
     return [folder / name for name in texts]
 
 
-def model_versions(folder):
+def model_versions(folder: str | os.PathLike) -> dict[str, list[int]]:
     """{name: the version numbers, rising} of the models `<name>/<version>/saved_model.pb` in a folder."""
     found = {}
     for path in sorted(pathlib.Path(folder).glob("*/*/saved_model.pb")):

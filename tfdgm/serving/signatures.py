@@ -1,15 +1,18 @@
+from collections.abc import Callable, Sequence
+
 import keras
 import tensorflow as tf
+from tensorflow_probability import distributions as tfd
 
-from tfdgm.layers import MaskedDense, exporting
+from tfdgm.layers import exporting, premask
 
 
-def signatures(model, sampler=None, stored=()):
+def signatures(model: keras.Model, sampler: tfd.Distribution | None = None, stored: Sequence[tuple] = ()) -> dict[str, Callable]:
     """The functions of a SavedModel, by name. Every input and output has the batch axis first.
 
     | name | inputs | outputs |
     |---|---|---|
-    | `log_prob` = `serving_default` | `x` [n, *event] | `log_prob` [n], nats |
+    | `log_prob` = `serving_default` | `x` [n, *event]; `known` where entries may be missing | `log_prob` [n], nats |
     | `sample` | `seed` int32 [n, 2] | `x` [n, *event]; row i depends on seed i alone |
     | `encode`, `decode` (flows) | `x` / `z` [n, *latent]; mostly [n, *event] | `z`, `log_det` [n] / `x` |
     | `complete` (autoregressive) | `x`, `known` [n, *event], `seed` | `x`, kept where `known` is not 0 |
@@ -28,14 +31,15 @@ def signatures(model, sampler=None, stored=()):
     sampler = distribution if sampler is None else sampler
     premask(model)
 
-    def log_prob(x, condition=None):
-        return {"log_prob": distribution.log_prob_of_rows(x, condition)}
+    def log_prob(x, known=None, condition=None):
+        return {"log_prob": distribution.log_prob_of_rows(x, condition, known=known)}
 
     def sample(seed, condition=None):
         return {"x": sampler.from_noise(sampler.draw_noise(seed), condition)}
 
+    known = {"known": tf.TensorSpec(distribution.event_spec.shape, tf.int32)} if distribution.event.missing else {}
     functions = {
-        "log_prob": (log_prob, {"x": distribution.event_spec}),
+        "log_prob": (log_prob, {"x": distribution.event_spec, **known}),
         "sample": (sample, {"seed": tf.TensorSpec((None, 2), tf.int32)}),
         **distribution.functions(),
     }
@@ -49,13 +53,6 @@ def signatures(model, sampler=None, stored=()):
             for name, (function, specs) in functions.items()
         }
     return {"serving_default": traced["log_prob"], **traced}
-
-
-def premask(model):
-    """Sets the weights of all cut connections to zero, which changes no output."""
-    for layer in model._flatten_layers():
-        if isinstance(layer, MaskedDense):
-            layer.premask()
 
 
 def _trace(function, specs, levels, stored):

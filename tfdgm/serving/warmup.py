@@ -1,6 +1,8 @@
 """Warm-up requests: TF Serving runs them when it loads a version, so that no user's request pays for the first call."""
 
+import os
 import pathlib
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import tensorflow as tf
@@ -8,7 +10,9 @@ import tensorflow as tf
 WARM_UP_REQUESTS = pathlib.Path("assets.extra") / "tf_serving_warmup_requests"
 
 
-def write_warm_up_requests(folder, name, functions, batch_sizes):
+def write_warm_up_requests(
+    folder: str | os.PathLike, name: str, functions: dict[str, Callable], batch_sizes: Iterable[int]
+) -> bool:
     """Writes `folder`/assets.extra/tf_serving_warmup_requests: for each signature a PredictionLog of each batch size.
 
     What is scored, encoded and completed are the model's own samples (of the zero condition), so that the requests are like

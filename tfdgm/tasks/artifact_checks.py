@@ -1,31 +1,37 @@
-"""Measurements of a model against its own SavedModel, and of samples against seeds."""
+"""Checks of a model against its own SavedModel, through TensorFlow alone and loaded back."""
 
 import json
 import math
+import pathlib
+import tempfile
 
 import numpy as np
 import tensorflow as tf
 
 from tfdgm import serving
 from tfdgm.serving.saved_model import DESCRIPTION
-from tfdgm.tasks import density_checks
 from tfdgm.tasks.autoregressive_checks import draws_of_call
-from tfdgm.tasks.bijector_checks import worst
 from tfdgm.tasks.check import Check
+from tfdgm.tasks.sample_checks import same_sample
+from tfdgm.tasks.score_checks import same_scores
+from tfdgm.tasks.subject import tolerances_of
 
 _ROWS = 40  # of a sample, which compiles as the report's 64 do.
 
 
-def same_sample(name, first, second, tolerance, what):
-    """The fraction of rows in which two samples differ by more than `tolerance`, relative to each dimension's scale.
-
-    Where a uniform number falls on the edge between two values, rounding may choose either, and all that comes later in that
-    row differs; so one row in eight may.
-    """
-    first, second = np.asarray(first, np.float64), np.asarray(second, np.float64)
-    scale = np.abs(first) + first.std(axis=0, keepdims=True) + np.finfo(np.float32).tiny
-    error = (np.abs(first - second) / scale).reshape(len(first), -1).max(axis=1)
-    return Check(name, worst(np.mean(~(error <= tolerance))), 0.125, f"fraction of {len(first)} rows that differ: {what}")
+def checks(subject, artifact):
+    """Of a SavedModel of the model, exported here (True) or lying in the folder `artifact`; none where it is False."""
+    if artifact is False:
+        return
+    model, x, condition = subject.model, subject.x, subject.condition
+    with tempfile.TemporaryDirectory() as folder:
+        if artifact is True:
+            path = pathlib.Path(folder) / "1"
+            model.export(path)
+        else:
+            path = serving.find_saved_model(artifact)
+        yield from saved_model(model, x, condition, path, tolerances_of(model).score)
+        yield loaded_back(subject.scores_by, model, path)
 
 
 def saved_model(model, rows, condition, path, tolerance):
@@ -41,7 +47,7 @@ def saved_model(model, rows, condition, path, tolerance):
     expected = np.asarray(model.log_prob(rows, condition=condition))
     try:
         served = loaded.signatures["log_prob"](x=x, **given)["log_prob"]
-        yield density_checks.same_scores(name, served, expected, tolerance, "signature, model")
+        yield same_scores(name, served, expected, tolerance, "signature, model")
     except (tf.errors.OpError, ValueError, TypeError, KeyError) as error:  # Another model's graph takes other inputs.
         yield Check(name, math.inf, tolerance, f"it fails: {str(error).splitlines()[0][:80]}")
         return
@@ -57,7 +63,7 @@ def saved_model(model, rows, condition, path, tolerance):
         yield same_sample(name, model.sample(n, seed=1, **conditions), served, 100 * tolerance, "signature, model.sample")
 
     name = "SavedModel: complete"
-    if "complete" in loaded.signatures:
+    if model.distribution.is_autoregressive and "complete" in loaded.signatures:
         rows, seeds = rows[:n], seeds[: len(rows)]
         condition = None if condition is None else condition[:n]
         yield _completion(name, model, rows, condition, seeds, loaded.signatures["complete"], 100 * tolerance)

@@ -8,10 +8,49 @@ import tensorflow as tf
 from scipy import special
 
 from tfdgm.tasks import evidence
-from tfdgm.tasks.bijector_checks import worst
-from tfdgm.tasks.check import Check
+from tfdgm.tasks.check import Check, worst
+from tfdgm.tasks.score_checks import same_scores
+from tfdgm.tasks.subject import MOST_DIMENSIONS, seeds_of
 
 _NUMBERS = 1 << 22  # The most that a table of all levels, or of all parameters, holds.
+
+
+def checks(subject):
+    """Of an autoregressive distribution of x, or of a flow's z."""
+    names = [
+        "draws = those of call",
+        "log_prob = sum of positions",
+        "samples as their positions say",
+        "family: draws follow log_prob",
+        "family: mass",
+    ]
+    source, tolerances, seed = subject.source, subject.tolerances, subject.seed
+    if not source.is_autoregressive:
+        yield from (Check.skip(name, "no autoregressive distribution") for name in names)
+        return
+
+    n = 256 if subject.size <= MOST_DIMENSIONS else 64
+    noise = source.draw_noise(seeds_of(seed, n))
+    condition = subject.conditions_of_source(subject.conditions(n))
+    x = subject.method(source, "from_noise")(noise, condition)
+    again = draws_of_call(source, x, condition, noise)
+    yield draws_follow_call(names[0], x, again, tolerances.inverse, tolerances.ties)
+    family = source.family
+    n = rows_for_residuals(subject.rows_of_a_test, subject.size, family.levels)
+    x, condition = subject.samples(n)
+    x, condition = subject.to_source(x, condition), subject.conditions_of_source(condition)
+    params, has_ended = params_of_call(source, x, condition), source.likelihood.has_ended(x)
+    of_positions = family.log_prob(params, tf.cast(x, params.dtype), source.likelihood.positions)
+    of_positions = tf.reshape(tf.where(has_ended, tf.zeros_like(of_positions), of_positions), (n, -1))
+    score = subject.method(source, "log_prob_of_rows")(x, condition)
+    parts = tf.reduce_sum(of_positions, axis=1)
+    yield same_scores(names[1], score, parts, tolerances.score, "log_prob, family's at parameters of call")
+    params, x = tf.reshape(params, (n, subject.size, -1)), np.asarray(x).reshape(n, subject.size)
+    yield samples_follow_score(names[2], family, params, x, seed, np.reshape(has_ended, x.shape))
+    some = np.random.default_rng(seed).permutation(x.size)[:1024]
+    params, x = tf.gather(tf.reshape(params, (x.size, -1)), some), x.ravel()[some]
+    yield family_draws(names[3], family, params, seed)
+    yield family_mass(names[4], family, params, x, tolerances.total)
 
 
 def params_of_call(distribution, x, condition):

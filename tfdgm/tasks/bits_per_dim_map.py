@@ -2,8 +2,6 @@ import math
 
 import numpy as np
 
-from tfdgm.distributions import Autoregressive
-
 
 def bits_per_dim_map(model, x, condition=None):
     """Where the bits of log p(x) are: -log2 p(x_t | x_<t) of every position, x [*batch, *event_shape] -> an array of that shape.
@@ -14,7 +12,7 @@ def bits_per_dim_map(model, x, condition=None):
     Raises:
       ValueError: for a model that is not autoregressive, and for x and conditions as in `log_prob`.
     """
-    if not isinstance(model.distribution, Autoregressive):
+    if not model.distribution.is_autoregressive:
         raise ValueError(
             "Expected an autoregressive model over x itself (MADE of integers, PixelCNN, ...): others give no p(x_t | x_<t). "
             f"Received: {type(model).__name__}, whose distribution is {type(model.distribution).__name__}"

@@ -1,6 +1,8 @@
 import dataclasses
 import math
 
+import numpy as np
+
 
 @dataclasses.dataclass(frozen=True)
 class Check:
@@ -29,3 +31,15 @@ class Check:
     def passed(self):
         """True or False; None for a skipped check. A value of NaN fails."""
         return None if self.skipped else bool(self.value <= self.tolerance)
+
+
+def worst(error):
+    """The largest value; NaN where any is NaN, so that the check fails."""
+    return float(np.max(error)) if np.size(error) else float("nan")
+
+
+def worst_of(checks, of="measurements"):
+    """The check that deviates most; its detail says of how many."""
+    check = max(checks, key=lambda check: np.inf if np.isnan(check.value) else check.value)
+    detail = f"{check.detail}; the worst of {len(checks)} {of}" if len(checks) > 1 else check.detail
+    return dataclasses.replace(check, detail=detail)

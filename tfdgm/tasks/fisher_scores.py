@@ -64,7 +64,7 @@ def map_scores(model, x, variables, condition, function):
 
 
 def _output_layer(model):
-    network = getattr(model.distribution, "network", None)
+    network = model.distribution.network if model.distribution.is_autoregressive else None
     for name in ("head", "out"):
         layer = getattr(network, name, None)
         if layer is not None:

@@ -1,13 +1,37 @@
-"""Measurements of an `AutoregressiveNetwork`."""
+"""Checks of an `AutoregressiveNetwork`."""
+
+import functools
 
 import numpy as np
 import tensorflow as tf
 
-from tfdgm.tasks.bijector_checks import worst
-from tfdgm.tasks.check import Check
+from tfdgm.networks import AutoregressiveNetwork
+from tfdgm.tasks.check import Check, worst, worst_of
+from tfdgm.tasks.subject import MOST_DIMENSIONS
 
 _COMPILED_FROM = 128  # positions; to trace fewer takes longer than to compute them op by op.
 _BATCH = 256  # The most inputs of one call, but that one row takes as many as it has places.
+
+
+def checks(subject):
+    """Of every autoregressive network: its masks, and what it generates by; the worst of them."""
+    networks = subject.distribution.networks
+    own = [n for n in networks if getattr(n.generate, "__func__", None) is not AutoregressiveNetwork.generate]
+    tolerance = subject.tolerances.network
+    leaks = functools.partial(mask_leaks, rows=8) if subject.size <= MOST_DIMENSIONS else cut_leaks
+    kinds = [
+        ("mask leaks", networks, leaks),
+        ("generate = call", own, functools.partial(generation_equals_call, by_steps=False, tolerance=tolerance)),
+        ("step = call", networks, functools.partial(generation_equals_call, by_steps=True, tolerance=tolerance)),
+    ]
+    condition = None if subject.condition is None else tf.constant(subject.condition[:1], subject.exact.compute_dtype)
+    for name, measured, measure in kinds:
+        if not measured:
+            yield Check.skip(name, "all networks generate by steps" if networks else "no autoregressive network")
+            continue
+        given = [None if network.condition_shape is None else condition for network in measured]
+        found = [measure(name, network, c, seed=subject.seed) for network, c in zip(measured, given, strict=True)]
+        yield worst_of(found, "networks")
 
 
 def mask_leaks(name, network, condition=None, *, rows=3, seed=0):

@@ -1,8 +1,6 @@
 import numpy as np
 import tensorflow as tf
 
-from tfdgm.distributions import Autoregressive
-
 
 def receptive_field(model, position, *, condition=None, rows=32, seed=0):
     """The set of positions that the parameters of p(x_t | x_<t) at `position` depend on.
@@ -25,7 +23,7 @@ def receptive_field(model, position, *, condition=None, rows=32, seed=0):
     Raises:
       ValueError: for a model that is not autoregressive, or a position outside an event.
     """
-    if not isinstance(model.distribution, Autoregressive):
+    if not model.distribution.is_autoregressive:
         raise ValueError(
             "Expected an autoregressive model over x itself (MADE of integers, PixelCNN, ...). "
             f"Received: {type(model).__name__}, whose distribution is {type(model.distribution).__name__}"

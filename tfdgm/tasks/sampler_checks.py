@@ -1,65 +1,18 @@
-"""Checks of what samples are made of, and of samples against the density or mass function of their own distribution."""
+"""Measurements of samples against the density or mass function of their own distribution."""
 
 import itertools
 import math
 import warnings
 
 import numpy as np
-import tensorflow as tf
-from scipy import special, stats
+from scipy import special
 
-from tfdgm.distributions import Autoregressive, StandardNormal
 from tfdgm.tasks import evidence
-from tfdgm.tasks.bijector_checks import worst
 from tfdgm.tasks.check import Check
-from tfdgm.tasks.density_checks import in_chunks
 
 MOST_EVENTS = 4096  # of a comparison with the frequencies of each.
-
-
-def seeds_of(seed, n):
-    """n different seeds: half of them differ in the second number, half in the first."""
-    i = np.arange(n)
-    return tf.constant(
-        np.where(i[:, None] < n // 2, np.stack([0 * i + seed, i], 1), np.stack([seed + 1 + i, 0 * i], 1)), tf.int32
-    )
-
-
-def noise_law(name, noise, law):
-    """`noise` [n, ...] of n different seeds: independent numbers, standard "normal" or "uniform" in (0, 1)?
-
-    Level 1e-7. Built to see a scale of 0.95, noise of half the interval, equal noise in all rows or dimensions, in 16,384 rows.
-    """
-    noise = np.asarray(noise, np.float64).reshape(len(noise), -1)
-    with np.errstate(invalid="ignore"):
-        value, statistic = evidence.against_standard_normal(special.ndtri(noise) if law == "uniform" else noise)
-    detail = f"-log10 p of the {statistic}, {len(noise)} rows"
-    repeated = len(noise) - len(np.unique(noise, axis=0))
-    if repeated > noise.shape[0] ** 2 * 2.0 ** (-23 * noise.shape[1]) + 2:
-        value, detail = math.inf, f"{repeated} of {len(noise)} seeds repeat another's noise"
-    return Check(name, value, evidence.LEVEL, detail)
-
-
-def law_of_noise(distribution):
-    """ "normal" or "uniform", where the law of `draw_noise` is known."""
-    return (
-        "normal" if isinstance(distribution, StandardNormal) else "uniform" if isinstance(distribution, Autoregressive) else None
-    )
-
-
-def base_of_samples(name, z):
-    """z [n, ...], what samples of a flow over the standard normal come from: standard normal numbers? Level 1e-7. Built to see a
-    temperature of 0.95 in 16,000 numbers."""
-    value, statistic = evidence.against_standard_normal(z)
-    return Check(name, value, evidence.LEVEL, f"-log10 p of the {statistic}, {len(z)} rows")
-
-
-def standard_normal_score(name, base, z, tolerance):
-    """How far the base's log_prob is from SciPy's standard normal."""
-    z = np.asarray(z)
-    expected = stats.norm.logpdf(np.asarray(z, np.float64).reshape(len(z), -1)).sum(axis=1)
-    error = np.abs(np.asarray(base.log_prob_of_rows(tf.constant(z)), np.float64) - expected)
-    return Check(name, worst(error / np.maximum(1, np.abs(expected))), tolerance, f"from SciPy's, over {len(z)} rows")
+_POINTS = 1 << 17  # Evaluations of the density in all cells.
+_CHUNK = 1 << 15  # rows
 
 
 def bridge(name, log_prob, samples, seed):
@@ -138,3 +91,56 @@ def bound_below_frequencies(name, bounds, counts):
     value, _ = evidence.against_counts(counts, n, np.exp(bounds), at_least=True)
     detail = f"-log10 p of the event that comes least, {n} draws; the sum of exp(bound) is {total:.4f}"
     return Check(name, math.inf if total > 1 + 1e-3 else value, evidence.LEVEL, detail)
+
+
+def cells(distribution, log_density, log_score, counts, seed):
+    """Of one or two dimensions: P(x) of all events, by Gauss's quadrature of the density over [x, x + 1)^D, against the
+    frequencies of samples and against scores. Two checks.
+
+    Frequencies: binomial laws, level 1e-7; events at the edge also get what lies beyond, so those may come more often. Scores
+    log p(x + u_k), u_k uniform: E exp(score) = P(x), so by Markov's inequality P(sum_k (score_k - log P) >= s) <= exp(-s): level
+    1e-7. Built to see samples rounded to the nearest, and a bound 0.05 nats above log P.
+
+    Args:
+      log_density: rows [n, *event] of reals -> log p.
+      log_score: (events [n, *event], seed) -> log_prob with new scoring noise.
+    """
+    frequency, bound = "samples as often as P(x)", "score below log P(x)"
+    levels, shape = distribution.levels, tuple(distribution.event_shape.as_list())
+    events = events_of(shape, levels)
+    p, coarse = (_masses(log_density, events, points) for points in (16, 8))
+    if np.abs(p - coarse).max() > 1e-4:
+        reason = f"the density is too sharp for a quadrature: {p.sum():.4f}, and {coarse.sum():.4f} with half the points"
+        return [Check.skip(name, reason) for name in (frequency, bound)]
+    if counts is None:
+        return [Check(frequency, np.inf, evidence.LEVEL, "a sample is none of the levels"), Check.skip(bound, "no samples")]
+    flat = events.reshape(len(events), -1)
+    inside = ((flat > 0) & (flat < levels - 1)).all(axis=1)
+    n = int(counts.sum())
+    found = [evidence.against_counts(counts, n, p, at_least=True)]
+    if inside.any():
+        found.append(evidence.against_counts(counts[inside], n, p[inside]))
+    value, statistic = max(found)
+    checks = [Check(frequency, value, evidence.LEVEL, f"-log10 p of {statistic}, {n} draws of {len(events)} events")]
+    draws = max(64, min(1024, _POINTS // len(events)))
+    scores = np.asarray(log_score(np.tile(events, (draws, *(1,) * len(shape))), seed), np.float64).reshape(draws, -1)
+    common = (p > 1e-6) & (np.abs(p - coarse) < 1e-4 * p)
+    excess = np.sum(scores[:, common] - np.log(p[common]), axis=0)
+    value = max(0.0, (excess.max() - np.log(len(excess))) / np.log(10)) if common.any() else np.nan
+    checks.append(Check(bound, value, evidence.LEVEL, f"-log10 p of the highest of {common.sum()} events, {draws} draws each"))
+    return checks
+
+
+def _masses(log_density, events, points):
+    """The integral of the density over the cell of each event [E, *event]."""
+    size = int(np.prod(events.shape[1:], dtype=int))
+    nodes, weights = np.polynomial.legendre.leggauss(points)
+    mesh = np.stack(np.meshgrid(*[(nodes + 1) / 2] * size, indexing="ij"), axis=-1).reshape(-1, size)
+    weight = np.prod(np.meshgrid(*[weights / 2] * size, indexing="ij"), axis=0).ravel()
+    rows = (events.reshape(len(events), 1, size) + mesh).reshape(-1, *events.shape[1:])
+    return np.exp(np.asarray(log_density(rows), np.float64)).reshape(len(events), -1) @ weight
+
+
+def in_chunks(log_prob, rows):
+    """log_prob of many rows, float64 [n]."""
+    return np.concatenate([np.asarray(log_prob(rows[i : i + _CHUNK]), np.float64) for i in range(0, len(rows), _CHUNK)])

@@ -7,11 +7,14 @@ import numpy as np
 import tensorflow as tf
 
 import tfdgm.models  # Registers the classes that an artifact names, too.
-from tfdgm.distributions import Dequantized, Flow
-from tfdgm.tasks import capabilities, sampler_checks
 
 #: Dimensions of float64, of each input moved by itself, and of a Jacobian, whose memory grows with their cube.
 MOST_DIMENSIONS = 128
+#: Dimensions of a mixture that is fitted to samples.
+MOST_OF_A_BRIDGE = 8
+#: Rows of `model.sample`: one compilation.
+XLA_ROWS = 64
+_NUMBERS = 1 << 15  # of the samples of one statistical test, where rows cost networks
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,12 +55,20 @@ class Subject:
     @property
     def density(self):
         """What is over the reals, or the distribution itself."""
-        return capabilities.density_of(self.distribution)
+        return self.distribution.density
 
     @property
     def source(self):
-        """What a flow's z comes from, or the density itself."""
-        return self.density.base if isinstance(self.density, Flow) else self.density
+        """The base of a flow, or the density itself."""
+        return self.distribution.source
+
+    @property
+    def is_dequantized(self):
+        return self.density is not self.distribution
+
+    @property
+    def is_flow(self):
+        return self.source is not self.density
 
     @property
     def tolerances(self):
@@ -80,18 +91,22 @@ class Subject:
             conditions[1::2] += np.random.default_rng(self.seed).normal(size=conditions[1::2].shape)
         return tf.constant(conditions, self.exact.compute_dtype)
 
+    def conditions_of_source(self, conditions):
+        """Conditions as a flow hands them to its base; themselves without a flow."""
+        return None if self.source.condition_shape is None else conditions
+
     def cast(self, x):
         return tf.cast(x, self.distribution.dtype)
 
     def noise_of_scores(self, x):
         if self.distribution.kind != "estimate":
             return None
-        return self.distribution.scoring_noise(sampler_checks.seeds_of(self.seed, len(x)))
+        return self.distribution.scoring_noise(seeds_of(self.seed, len(x)))
 
     @functools.cached_property
     def real(self):
         """The rows as the density sees them, under one fixed noise."""
-        noise = self.noise_of_scores(self.x) if isinstance(self.distribution, Dequantized) else None
+        noise = self.noise_of_scores(self.x) if self.is_dequantized else None
         return self.cast(self.x) if noise is None else tf.cast(self.x, noise.dtype) + noise
 
     @functools.cached_property
@@ -123,9 +138,39 @@ class Subject:
 
     def draws(self, distribution, n, seed):
         """n samples of a distribution under the first condition."""
-        noise = distribution.draw_noise(sampler_checks.seeds_of(seed, n))
+        noise = distribution.draw_noise(seeds_of(seed, n))
         condition = repeat_condition(self.first_condition, noise, self.exact.compute_dtype)
         return self.method(distribution, "from_noise")(noise, condition)
+
+    @property
+    def rows_of_a_test(self):
+        """How many samples a statistical test takes, where rows cost networks."""
+        return min(1 << 14, max(64, _NUMBERS // self.size))
+
+    def samples(self, n):
+        """(n samples of the density, their conditions): of the model's own, by `model.sample` and by TFP's `sample`."""
+        density, condition = self.density, self.conditions(n)
+        if self.is_dequantized:
+            noise = density.draw_noise(seeds_of(self.seed + 2, n))
+            return self.method(density, "from_noise")(noise, condition), condition
+        # In calls of one size, for XLA compiles anew for every size. TFP's runs op by op, which takes long in many dimensions.
+        own = min(n, 16 * XLA_ROWS) if self.size <= MOST_OF_A_BRIDGE else n
+        parts = [slice(start, min(start + XLA_ROWS, own)) for start in range(0, own, XLA_ROWS)]
+        given = [{} if condition is None else {"condition": condition[part]} for part in [*parts, slice(own, n)]]
+        x = [self.model.sample(part.stop - part.start, seed=self.seed + 3 + i, **given[i]) for i, part in enumerate(parts)]
+        x = tf.cast(tf.concat(x, axis=0), density.dtype)
+        if own < n:
+            x = tf.concat([x, density.sample(n - own, seed=self.seed + 2, **given[-1])], axis=0)
+        return x, condition
+
+    def to_source(self, x, conditions):
+        """What a flow carries rows x to; x itself without a flow."""
+        return self.method(self.density, "to_base")(x, conditions)[0] if self.is_flow else x
+
+    def scores_by(self, model, *noise):
+        """The rows' scores by the model, or by another like it, in that model's dtype."""
+        x, condition = tf.cast(self.x, model.distribution.dtype), cast(self.condition, model)
+        return self.method(model.distribution, "log_prob_of_rows")(x, condition, *(cast(u, model) for u in noise))
 
 
 def tolerances_of(model):
@@ -140,3 +185,36 @@ def _any_number_of_rows(value):
 def repeat_condition(condition, rows, dtype):
     """One condition for each of the rows; None where there is none."""
     return None if condition is None else tf.repeat(tf.cast(condition, dtype)[None], tf.shape(rows)[0], axis=0)
+
+
+def cast(values, model):
+    """Values in the dtype that a model computes in; None stays."""
+    return None if values is None else tf.cast(values, model.compute_dtype)
+
+
+def seeds_of(seed, n):
+    """n different seeds: half of them differ in the second number, half in the first."""
+    i = np.arange(n)
+    return tf.constant(
+        np.where(i[:, None] < n // 2, np.stack([0 * i + seed, i], 1), np.stack([seed + 1 + i, 0 * i], 1)), tf.int32
+    )
+
+
+def rebuilt(model, dtype):
+    """A second model of that dtype, built from `model`'s config with its weights; None where a config does not tell all."""
+    try:
+        config = model.get_config()
+    except NotImplementedError:
+        return None
+    if "dtype" not in config:
+        return None
+    other = type(model).from_config({**config, "dtype": dtype})
+    other.use_xla = False
+    set_weights(other, [weight.numpy() for weight in model.weights])
+    return other
+
+
+def set_weights(model, values):
+    """Assigns arrays to all weights, in their own dtypes."""
+    for weight, value in zip(model.weights, values, strict=True):
+        weight.assign(tf.cast(value, weight.dtype))

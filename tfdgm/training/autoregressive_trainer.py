@@ -1,8 +1,9 @@
 import keras
 from keras import ops
 
+from tfdgm.families import Family
 from tfdgm.layers import Standardize
-from tfdgm.networks import AutoregressiveLikelihood
+from tfdgm.networks import AutoregressiveLikelihood, AutoregressiveNetwork
 from tfdgm.training.mixed_precision import computing_in
 
 
@@ -23,7 +24,15 @@ class AutoregressiveTrainer(keras.Model):
       precision: policy of the network's layers in training steps, as in `training.computing_in`, or None.
     """
 
-    def __init__(self, network, family, *, end=None, condition_scaling=None, precision=None):
+    def __init__(
+        self,
+        network: AutoregressiveNetwork,
+        family: Family,
+        *,
+        end: int | None = None,
+        condition_scaling: Standardize | None = None,
+        precision: str | None = None,
+    ):
         super().__init__(dtype=network.variable_dtype)
         self.likelihood = AutoregressiveLikelihood(network, family, end=end, dtype=network.variable_dtype)
         self.network, self.family, self.precision = network, family, precision
@@ -33,7 +42,7 @@ class AutoregressiveTrainer(keras.Model):
         self._nll = keras.metrics.Mean(name="loss")
         self.built = True
 
-    def compile(self, optimizer, **kwargs):
+    def compile(self, optimizer: str | keras.optimizers.Optimizer, **kwargs) -> None:
         """Keras's `compile`; the loss is built in."""
         optimizer = keras.optimizers.get(optimizer)
         if self.precision == "mixed_float16":

@@ -1,6 +1,8 @@
 import keras
 import numpy as np
 
+from tfdgm.data.content import Part
+
 
 class Batches(keras.utils.PyDataset):
     """A split in batches for `AutoregressiveTrainer`, without `tf.data`. All have one size: what is missing in the last one is
@@ -16,14 +18,14 @@ class Batches(keras.utils.PyDataset):
       first_step: batches that are passed over, counted from the first epoch's first.
     """
 
-    def __init__(self, part, batch_size, *, seed=None, first_step=0):
+    def __init__(self, part: Part, batch_size: int, *, seed: int | None = None, first_step: int = 0):
         super().__init__()
         self.part, self.batch_size, self.seed, self.first_step = part, batch_size, seed, first_step
         self.steps = -(-len(part.rows) // batch_size)
         self._epoch, self._order = None, np.arange(len(part.rows))
 
     @property
-    def num_batches(self):
+    def num_batches(self) -> int | None:
         return self.steps if self.seed is None else None
 
     def __getitem__(self, index):

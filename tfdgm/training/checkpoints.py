@@ -1,5 +1,6 @@
 import contextlib
 import json
+import os
 import pathlib
 import shutil
 import time
@@ -41,7 +42,15 @@ class Checkpoints(keras.callbacks.Callback):
       writes: whether this process writes; of several workers only one may.
     """
 
-    def __init__(self, folder, *, patience=None, run=None, minutes=10, writes=True):
+    def __init__(
+        self,
+        folder: str | os.PathLike,
+        *,
+        patience: int | None = None,
+        run: dict | None = None,
+        minutes: float = 10,
+        writes: bool = True,
+    ):
         super().__init__()
         self.minutes, self.writes = minutes, writes
         self.steps = 0  # Of the epoch after the complete ones.
@@ -57,7 +66,7 @@ class Checkpoints(keras.callbacks.Callback):
         self.seconds = 0.0
         self._best_weights = None
 
-    def restore(self, model):
+    def restore(self, model: keras.Model) -> bool:
         """Sets `model`, its optimizer and this callback to the last complete checkpoint. Returns whether there was one."""
         state = self.folder / "state.npz"
         if not state.exists():
@@ -82,48 +91,48 @@ class Checkpoints(keras.callbacks.Callback):
             self._best_weights = _read(self._best_path())[1]
         return True
 
-    def set_best_weights(self, model):
+    def set_best_weights(self, model: keras.Model) -> None:
         """Gives `model` the weights of the best epoch."""
         if self._best_weights is None:
             raise FloatingPointError("The validation loss was finite in no epoch: there are no best weights.")
         for variable, value in zip(model.weights, self._best_weights, strict=True):
             variable.assign(value)
 
-    def set_last_state(self, model):
+    def set_last_state(self, model: keras.Model) -> None:
         """Gives `model` and its optimizer the state at the last epoch's end, which the end of `fit` changes where weights are
         averaged: for a `fit` that goes on after the rest of an interrupted epoch."""
         for variable, value in zip(_variables(model), self._last_state, strict=True):
             variable.assign(value)
 
-    def remove(self):
+    def remove(self) -> None:
         """Removes the folder."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def stop(self):
+    def stop(self) -> None:
         """Asks the training to save its state after this step and to end with `Preempted`."""
         self._asked_to_stop = True
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: dict | None = None) -> None:
         self._started, self._before = time.monotonic(), self.seconds
         self._saved = self._started
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         self._first_step = self.steps
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         self.steps = self._first_step + batch + 1
         due = self._asked_to_stop or time.monotonic() - self._saved > 60 * self.minutes
         if due and batch + 1 < self.params["steps"]:  # After the last step comes the validation, and then a save anyway.
             self._save()
 
-    def on_test_end(self, logs=None):
+    def on_test_end(self, logs: dict | None = None) -> None:
         # Here and not at the epoch's end: SwapEMAWeights holds the averaged weights in the model during validation only.
         loss = float(logs["loss"])
         if loss < self.best_loss:
             self.best_loss, self.best_epoch = loss, self.epochs + 1
             self._best_weights = [np.array(w) for w in self.model.weights]
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         self.epochs, self.steps = epoch + 1, 0
         for name, value in (logs or {}).items():
             self.history.setdefault(name, []).append(float(value))

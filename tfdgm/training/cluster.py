@@ -2,6 +2,7 @@ import itertools
 import json
 import os
 import re
+from collections.abc import Mapping
 
 _RANGE = r"\d+(?:-\d+)?"
 _ENTRY = rf"(?:[\w.-]|\[{_RANGE}(?:,{_RANGE})*\])+"
@@ -11,7 +12,7 @@ class ClusterError(ValueError):
     """An environment that names a cluster, but not well enough to find its workers."""
 
 
-def cluster_from_environment(environ=os.environ):
+def cluster_from_environment(environ: Mapping[str, str] = os.environ) -> dict | None:
     """What `tf.distribute` expects in TF_CONFIG, {"cluster": {"worker": ["host:port", ...]}, "task": {"type", "index"}}.
 
     Every worker of one training computes the same list of addresses, in the same order, and its own place in it. The first of

@@ -15,10 +15,10 @@ class DataWait(keras.callbacks.Callback):
         self.waited = self.total = 0.0
 
     @property
-    def share(self):
+    def share(self) -> float | None:
         return round(self.waited / self.total, 4) if self.total else None
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: dict | None = None) -> None:
         if self.model.steps_per_execution > 1:
             return
         inner = self.model.train_function
@@ -38,5 +38,5 @@ class DataWait(keras.callbacks.Callback):
 
         self.model.train_function = timed
 
-    def on_train_end(self, logs=None):
+    def on_train_end(self, logs: dict | None = None) -> None:
         self.model.train_function = None  # Keras makes it anew.

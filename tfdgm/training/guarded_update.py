@@ -1,4 +1,5 @@
 import warnings
+from collections.abc import Sequence
 
 import keras
 import tensorflow as tf
@@ -9,12 +10,12 @@ from tfdgm.training.replicas import num_replicas, replica_id, total
 LIMIT = 10
 
 
-def guarded_update(model, weights, gradients):
+def guarded_update(model: keras.Model, weights: Sequence[keras.Variable], gradients: Sequence[tf.Tensor | None]) -> None:
     """Applies the gradients where all are finite; otherwise no weight changes and the step is counted as skipped.
 
     Under a `tf.distribute` strategy the replicas' gradients are summed first: clipping sees the sum, and all skip together.
 
-    Sets `model.skipped_steps` (in all), `_skipped_in_a_row` and `_non_finite_weight` (the first weight concerned).
+    Sets `model.skipped_steps` (in all), `skipped_in_a_row` and `non_finite_weight` (the first weight concerned).
     """
     optimizer = model.optimizer
     gradients = [tf.zeros_like(w) if g is None else tf.convert_to_tensor(g) for w, g in zip(weights, gradients, strict=True)]
@@ -41,8 +42,8 @@ def guarded_update(model, weights, gradients):
 
     skipped = tf.cast(~all_finite, tf.int32)
     model.skipped_steps.assign(model.skipped_steps + skipped)
-    model._skipped_in_a_row.assign((model._skipped_in_a_row + skipped) * skipped)
-    model._non_finite_weight.assign(tf.argmin(tf.cast(finite, tf.int32), output_type=tf.int32))
+    model.skipped_in_a_row.assign((model.skipped_in_a_row + skipped) * skipped)
+    model.non_finite_weight.assign(tf.argmin(tf.cast(finite, tf.int32), output_type=tf.int32))
 
 
 def _apply(optimizer, gradients, weights):
@@ -52,21 +53,21 @@ def _apply(optimizer, gradients, weights):
 class StopOnNonFinite(keras.callbacks.Callback):
     """Ends `fit` with an error after ten skipped steps in a row, naming the layer whose gradient was not finite."""
 
-    def on_train_batch_end(self, batch, logs=None):
-        if int(self.model._skipped_in_a_row.numpy()) < LIMIT:
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        if int(self.model.skipped_in_a_row.numpy()) < LIMIT:
             return
-        weight = self.model.trainable_weights[int(self.model._non_finite_weight.numpy())]
-        self.model._skipped_in_a_row.assign(0)
+        weight = self.model.trainable_weights[int(self.model.non_finite_weight.numpy())]
+        self.model.skipped_in_a_row.assign(0)
         raise FloatingPointError(
             f"Training stopped: {LIMIT} steps in a row had a gradient that is not finite, first in the weight "
             f"'{weight.path}'. No weight was changed by them. A lower learning rate, `clipnorm` in the optimizer, or data of "
             "a smaller range usually help."
         )
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: dict | None = None) -> None:
         self._before = int(self.model.skipped_steps.numpy())
 
-    def on_train_end(self, logs=None):
+    def on_train_end(self, logs: dict | None = None) -> None:
         skipped = int(self.model.skipped_steps.numpy()) - self._before
         if skipped:
             plural = "s" if skipped > 1 else ""

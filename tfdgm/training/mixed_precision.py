@@ -1,12 +1,14 @@
 import contextlib
+from collections.abc import Iterator
 
 import keras
 
+from tfdgm._keras_compat import layers_of
 from tfdgm.networks import AutoregressiveNetwork
 
 
 @contextlib.contextmanager
-def computing_in(model, policy):
+def computing_in(model: keras.layers.Layer, policy: str | None) -> Iterator[None]:
     """While this is open, the layers of `model`'s networks compute under `policy` ("mixed_bfloat16", say); None changes nothing.
 
     Networks themselves keep their own: they see inputs, and give parameters of a density, in full precision.
@@ -24,9 +26,8 @@ def computing_in(model, policy):
 
 def _inner_layers(model):
     """The innermost layers, and the blocks that image networks are made of."""
-    for layer in model._flatten_layers():
-        if len(layer._flatten_layers()) == 1:
+    for layer in layers_of(model):
+        if len(layers_of(layer)) == 1:
             yield layer
         elif isinstance(layer, AutoregressiveNetwork):
-            inner = layer._flatten_layers(include_self=False)
-            yield from (x for x in inner if len(x._flatten_layers()) > 1 and not isinstance(x, AutoregressiveNetwork))
+            yield from (x for x in layers_of(layer) if len(layers_of(x)) > 1 and not isinstance(x, AutoregressiveNetwork))

@@ -1,9 +1,12 @@
 """Pictures of a training and of samples, as .png files. matplotlib is imported when one is drawn, and needs no display."""
 
 import math
+import pathlib
 import textwrap
+from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from tfdgm.written_aside import written_aside
 
@@ -11,12 +14,14 @@ _BLUE, _ORANGE, _GREY = "#2a6fbb", "#e07b39", "#8a8a8a"
 _BLUE_RGB, _ORANGE_RGB = (42, 111, 187), (224, 123, 57)
 
 
-def is_image(event_shape):
+def is_image(event_shape: Sequence[int]) -> bool:
     """Whether events of this shape are drawn as images: (h, w), (h, w, 1) or (h, w, 3)."""
     return len(event_shape) == 2 or (len(event_shape) == 3 and event_shape[-1] in (1, 3))
 
 
-def image_grid(x, *, levels=None, columns=None, pixels=None, gap=1):
+def image_grid(
+    x: ArrayLike, *, levels: int | None = None, columns: int | None = None, pixels: int | None = None, gap: int = 1
+) -> np.ndarray:
     """x [n, h, w] or [n, h, w, 1 or 3] -> one uint8 image, with `columns` images a row (default: as square as may be).
 
     Integers 0..levels-1 span black to white; real values their own range. Each pixel becomes a square of `pixels` (default:
@@ -38,7 +43,15 @@ def image_grid(x, *, levels=None, columns=None, pixels=None, gap=1):
     return grid[..., 0] if grid.shape[-1] == 1 else grid
 
 
-def completions(x, known, completed, *, levels=None, columns=None, pixels=None):
+def completions(
+    x: ArrayLike,
+    known: ArrayLike,
+    completed: ArrayLike,
+    *,
+    levels: int | None = None,
+    columns: int | None = None,
+    pixels: int | None = None,
+) -> np.ndarray:
     """Before and after, as one uint8 image: each image, what is known of it, and its completions, side by side.
 
     x [n, h, w] or [n, h, w, 1 or 3], known of one image's shape or of x's, completed [n, k, *image]; the unknown part is blue.
@@ -59,13 +72,17 @@ def completions(x, known, completed, *, levels=None, columns=None, pixels=None):
     return image_grid(strips, levels=256, columns=columns, pixels=pixels, gap=3)
 
 
-def interpolations(first, between, last, *, levels=None, pixels=None):
+def interpolations(
+    first: ArrayLike, between: ArrayLike, last: ArrayLike, *, levels: int | None = None, pixels: int | None = None
+) -> np.ndarray:
     """Images first [n, ...], those between [n, k, ...] and last [n, ...], a row for each pair, as in `image_grid`."""
     rows = np.concatenate([np.asarray(first)[:, None], np.asarray(between), np.asarray(last)[:, None]], axis=1)
     return image_grid(rows.reshape(-1, *rows.shape[2:]), levels=levels, columns=rows.shape[1], pixels=pixels)
 
 
-def receptive_field(event_shape, position, seen, *, pixels=None):
+def receptive_field(
+    event_shape: Sequence[int], position: tuple[int, ...], seen: set[tuple[int, ...]], *, pixels: int | None = None
+) -> np.ndarray:
     """One position (orange), what it sees (blue), and what comes before it in raster order unseen (grey), as a uint8 image.
 
     event_shape: (h, w) or (h, w, 1 or 3), position: a tuple, seen: a set of tuples; channels stand side by side.
@@ -79,7 +96,15 @@ def receptive_field(event_shape, position, seen, *, pixels=None):
     return image_grid(colors, levels=256, columns=len(colors), pixels=pixels)
 
 
-def heat_maps(path, values, images=None, *, levels=None, unit="bits", columns=None):
+def heat_maps(
+    path: pathlib.Path,
+    values: ArrayLike,
+    images: ArrayLike | None = None,
+    *,
+    levels: int | None = None,
+    unit: str = "bits",
+    columns: int | None = None,
+) -> None:
     """values [n, h, w] or [n, h, w, 1 or 3] as maps of one colour scale, each beside its image where images are given.
 
     Channels of a pixel are added up. `levels` as in `image_grid`.
@@ -101,7 +126,7 @@ def heat_maps(path, values, images=None, *, levels=None, unit="bits", columns=No
     _save(path, figure)
 
 
-def save_image(path, image):
+def save_image(path: pathlib.Path, image: np.ndarray) -> None:
     """A uint8 image [h, w] or [h, w, 3], pixel by pixel."""
     import matplotlib.image
 
@@ -110,7 +135,9 @@ def save_image(path, image):
         matplotlib.image.imsave(file, image, format="png")
 
 
-def curves(path, history, *, best_epoch=None, title="", unit="nats"):
+def curves(
+    path: pathlib.Path, history: dict[str, list[float]], *, best_epoch: int | None = None, title: str = "", unit: str = "nats"
+) -> None:
     """Train and validation loss over epochs, the best epoch marked."""
     figure = _figure(7, 4.2)
     axes = figure.subplots()
@@ -135,7 +162,9 @@ def curves(path, history, *, best_epoch=None, title="", unit="nats"):
     _save(path, figure)
 
 
-def vectors(path, samples, data, *, names=None, title="", most=5):
+def vectors(
+    path: pathlib.Path, samples: ArrayLike, data: ArrayLike, *, names: Sequence[str] | None = None, title: str = "", most: int = 5
+) -> None:
     """Samples beside data [n, D]: a pair plot of up to `most` dimensions, and histograms of the further ones (up to 20). `names`
     are those of the dimensions, x0, x1, ... by default."""
     samples, data = (np.asarray(x, np.float64).reshape(len(x), -1) for x in (samples, data))

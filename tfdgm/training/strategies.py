@@ -13,7 +13,7 @@ class StrategyError(ValueError):
     """A strategy that is unknown, or not to be had on this machine."""
 
 
-def make_strategy(name="auto"):
+def make_strategy(name: str = "auto") -> tf.distribute.Strategy:
     """The `tf.distribute.Strategy` of a name; build, compile and `fit` a model under its `scope()`.
 
     Must be called before TensorFlow computes anything where several workers take part.
@@ -65,7 +65,7 @@ def _mirrored(devices):
     return tf.distribute.MirroredStrategy(devices)
 
 
-def is_chief():
+def is_chief() -> bool:
     """Whether this process writes files: all do, but for workers other than the first."""
     task = _config().get("task", {})
     return _num_workers() < 2 or task.get("type") == "chief" or (task.get("index", 0) == 0 and "chief" not in _workers())

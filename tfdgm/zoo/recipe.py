@@ -46,26 +46,9 @@ OPTIMIZERS = ("adam", "adamax", "adamw", "lion", "nadam", "rmsprop", "sgd")
 SCHEDULES = ("constant", "cosine")
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 UNITS = ("nats", "bits/dim")
-_INTEGERS = {
-    "batch_size": 1,
-    "levels": 2,
-    "epochs": 1,
-    "patience": 1,
-    "accumulate_steps": 2,
-    "steps_per_execution": 1,
-    "seed": 0,
-}
-_NUMBERS = (
-    "valid_fraction",
-    "test_fraction",
-    "learning_rate",
-    "warmup_epochs",
-    "weight_decay",
-    "epsilon",
-    "clipnorm",
-    "ema_momentum",
-    "value",
-)
+_INTEGERS = {"batch_size": 1, "levels": 2, "epochs": 1, "patience": 1, "accumulate_steps": 2, "steps_per_execution": 1, "seed": 0}
+_NUMBERS = ("valid_fraction", "test_fraction", "value", "learning_rate", "warmup_epochs", "weight_decay", "epsilon", "clipnorm",
+            "ema_momentum")  # fmt: skip
 _CHOICES = {"optimizer": OPTIMIZERS, "schedule": SCHEDULES, "precision": PRECISIONS, "unit": UNITS}
 
 
@@ -118,6 +101,11 @@ class Recipe:
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise RecipeError(f"{file} is not TOML: {error}") from None
 
+    @classmethod
+    def of(cls, recipe):
+        """From a `Recipe`, a dict of its sections, or what `read` takes."""
+        return recipe if isinstance(recipe, Recipe) else cls(recipe) if isinstance(recipe, dict) else cls.read(recipe)
+
     def with_overrides(self, overrides):
         """A new recipe with {"section.key": value} set; as in a file, unknown keys are errors."""
         sections = copy.deepcopy(self.sections)
@@ -135,6 +123,63 @@ class Recipe:
         while glob.has_magic(source.name):
             source = source.parent
         return f"{self.model['class']}_{source.stem or 'files'}".lower()
+
+    @property
+    def identity(self):
+        """The sections that make a run what it is."""
+        return {section: values for section, values in self.sections.items() if section != "published"}
+
+    def data_options(self):
+        """The arguments of `tfdgm.data.load`, beside the source. Real values are float64 for a model in float64."""
+        import keras
+
+        try:
+            policy = keras.dtype_policies.get(self.model.get("dtype"))
+        except (TypeError, ValueError):
+            received = self.model["dtype"]
+            raise RecipeError(f"[model]: dtype must be 'float32', 'float64' or a mixed one. Received: {received!r}") from None
+        options = {key: value for key, value in self.data.items() if value is not None and key != "source"}
+        return {**options, "dtype": "float64" if policy.variable_dtype == "float64" else "float32"}
+
+    def steps_of_epoch(self, num_train, num_valid, num_test):
+        """Batches in an epoch. A RecipeError where rows are missing, or steps_per_execution does not divide the batches."""
+        if not (num_train and num_valid and num_test):
+            raise RecipeError(
+                f"A run needs rows to train on, to choose the best epoch and to test. Received: {num_train} train, "
+                f"{num_valid} validation and {num_test} test rows; see valid_fraction and test_fraction in [data]."
+            )
+        steps, at_once = -(-num_train // self.data["batch_size"]), self.training["steps_per_execution"]
+        if steps % at_once:
+            raise RecipeError(  # Keras would take the missing steps from the next epoch.
+                f"[training]: steps_per_execution must divide the {steps} steps of an epoch. Received: "
+                f"steps_per_execution={at_once}"
+            )
+        return steps
+
+    def build_model(self, make, known, event_shape, levels, condition_shape):
+        """`make` of the arguments in [model], all of them `known`, and of the data's and training's where not given."""
+        name, precision = self.model["class"], self.training["precision"]
+        given = {key: value for key, value in self.model.items() if key != "class"}
+        for key in given:
+            if key not in known:
+                raise RecipeError(f"[model]: {unknown_name(f'argument of {name}', key, known)}")
+        if "dtype" in given and precision != "float32":
+            raise RecipeError(
+                "Give dtype in [model] or precision in [training], not both. "
+                f"Received: dtype={given['dtype']!r}, precision={precision!r}"
+            )
+        if condition_shape is not None and "condition_shape" not in known:
+            raise RecipeError(f"{name} takes no condition. Leave `condition` out of [data].")
+        found = {"event_shape": event_shape, "levels": levels, "seed": self.training["seed"]}
+        if precision != "float32":
+            found["dtype"] = precision
+        if condition_shape is not None:
+            found["condition_shape"] = condition_shape
+        arguments = {**{key: value for key, value in found.items() if key in known}, **given}
+        try:
+            return make(**arguments)
+        except (TypeError, ValueError) as error:
+            raise RecipeError(f"[model]: {name} could not be built from {arguments}: {error}") from None
 
     def to_toml(self):
         """The recipe as a file's text; verbatim where it was read from one."""

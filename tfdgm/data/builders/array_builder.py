@@ -1,6 +1,7 @@
 """What our TFDS builders share: arrays from files in `manual_dir`, one row to an example."""
 
 import abc
+import pathlib
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -24,7 +25,7 @@ class ArrayBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
     @classmethod
     @abc.abstractmethod
-    def source_files(cls, data_dir):
+    def source_files(cls, data_dir: pathlib.Path) -> list[pathlib.Path]:
         """The paths of all source files below `data_dir`."""
 
     @abc.abstractmethod
@@ -71,7 +72,7 @@ class ArrayBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             yield i, {"x": row.astype(dtype)}
 
 
-def split_tail(data):
+def split_tail(data: np.ndarray) -> dict[str, np.ndarray]:
     """MAF's split: the last tenth is test, the last tenth of the rest validation."""
     num_test = int(0.1 * len(data))
     rest, test = data[: len(data) - num_test], data[len(data) - num_test :]
@@ -79,7 +80,7 @@ def split_tail(data):
     return {"train": rest[: len(rest) - num_valid], "validation": rest[len(rest) - num_valid :], "test": test}
 
 
-def normalise(splits):
+def normalise(splits: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """(x - mean) / std, per column, by the mean and standard deviation of train and validation together."""
     data = np.concatenate([splits["train"], splits["validation"]])
     mean, std = data.mean(axis=0), data.std(axis=0)

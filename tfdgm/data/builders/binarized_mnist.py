@@ -1,5 +1,7 @@
 """The fixed binarization of MNIST."""
 
+import pathlib
+
 import numpy as np
 
 from tfdgm.data.builders.array_builder import ArrayBuilder
@@ -26,7 +28,7 @@ class BinarizedMnist(ArrayBuilder, skip_registration=True):
     """
 
     @classmethod
-    def source_files(cls, data_dir):
+    def source_files(cls, data_dir: pathlib.Path) -> list[pathlib.Path]:
         return [data_dir / "binarized_mnist" / "binarized_mnist.npz"]
 
     def _arrays(self, paths):

@@ -1,5 +1,7 @@
 """BSDS300 patches, MAF's file."""
 
+import pathlib
+
 from tfdgm.data.builders.array_builder import ArrayBuilder
 from tfdgm.data.data_error import DataError
 
@@ -20,7 +22,7 @@ class Bsds300(ArrayBuilder):
     MANUAL_DOWNLOAD_INSTRUCTIONS = "MAF's archive, https://zenodo.org/record/1161203, holds BSDS300/BSDS300.hdf5."
 
     @classmethod
-    def source_files(cls, data_dir):
+    def source_files(cls, data_dir: pathlib.Path) -> list[pathlib.Path]:
         return [data_dir / "BSDS300" / "BSDS300.hdf5"]
 
     def _arrays(self, paths):

@@ -1,5 +1,8 @@
 """BSDS300 patches, made from the images."""
 
+import pathlib
+from collections.abc import Sequence
+
 import numpy as np
 
 from tfdgm.data.builders.array_builder import ArrayBuilder
@@ -26,7 +29,7 @@ class Bsds300Patches(ArrayBuilder):
     NUM_VALIDATION_IMAGES = 20
 
     @classmethod
-    def source_files(cls, data_dir):
+    def source_files(cls, data_dir: pathlib.Path) -> list[pathlib.Path]:
         found = [p for part in ("train", "test") for p in sorted((data_dir / "bsds300" / part).glob("*.jpg"))]
         if {p.parent.name for p in found} != {"train", "test"}:
             return [data_dir / "bsds300" / "train" / "*.jpg"]
@@ -44,7 +47,7 @@ class Bsds300Patches(ArrayBuilder):
         return {split: patches(images[split], count, rng) for split, count in self.NUM_PATCHES.items()}
 
 
-def patches(images, count, rng):
+def patches(images: Sequence[np.ndarray], count: int, rng: np.random.RandomState) -> np.ndarray:
     """`count` patches [count, 63], float32, from uint8 images [height, width]."""
     which = rng.randint(len(images), size=count)
     place = rng.rand(count, 2)

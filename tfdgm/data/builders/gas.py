@@ -1,5 +1,7 @@
 """GAS, as MAF prepares it."""
 
+import pathlib
+
 import numpy as np
 
 from tfdgm.data.builders.array_builder import ArrayBuilder, split_tail
@@ -25,7 +27,7 @@ class Gas(ArrayBuilder):
     MANUAL_DOWNLOAD_INSTRUCTIONS = "MAF's archive, https://zenodo.org/record/1161203, holds gas/ethylene_CO.pickle."
 
     @classmethod
-    def source_files(cls, data_dir):
+    def source_files(cls, data_dir: pathlib.Path) -> list[pathlib.Path]:
         return [data_dir / "gas" / "ethylene_CO.pickle"]
 
     def _arrays(self, paths):
@@ -45,7 +47,7 @@ class Gas(ArrayBuilder):
         return split_tail((data - data.mean(axis=0)) / data.std(axis=0, ddof=1))
 
 
-def drop_correlated(data, threshold=0.98):
+def drop_correlated(data: np.ndarray, threshold: float = 0.98) -> np.ndarray:
     """Drops the first column that correlates above the threshold with another, until there is none."""
     correlated = np.corrcoef(data, rowvar=False) > threshold
     keep = list(range(data.shape[1]))

@@ -1,6 +1,7 @@
 """HEPMASS, as MAF prepares it."""
 
 import csv
+import pathlib
 
 import numpy as np
 
@@ -28,7 +29,7 @@ class Hepmass(ArrayBuilder):
     """
 
     @classmethod
-    def source_files(cls, data_dir):
+    def source_files(cls, data_dir: pathlib.Path) -> list[pathlib.Path]:
         return [data_dir / "hepmass" / "1000_train.csv", data_dir / "hepmass" / "1000_test.csv"]
 
     def _arrays(self, paths):

@@ -1,5 +1,7 @@
 """MINIBOONE, as MAF prepares it."""
 
+import pathlib
+
 import numpy as np
 
 from tfdgm.data.builders.array_builder import ArrayBuilder, normalise, split_tail
@@ -22,7 +24,7 @@ class Miniboone(ArrayBuilder):
     MANUAL_DOWNLOAD_INSTRUCTIONS = "MAF's archive, https://zenodo.org/record/1161203, holds miniboone/data.npy."
 
     @classmethod
-    def source_files(cls, data_dir):
+    def source_files(cls, data_dir: pathlib.Path) -> list[pathlib.Path]:
         return [data_dir / "miniboone" / "data.npy"]
 
     def _arrays(self, paths):

@@ -1,5 +1,7 @@
 """POWER, as MAF prepares it."""
 
+import pathlib
+
 import numpy as np
 
 from tfdgm.data.builders.array_builder import ArrayBuilder, normalise, split_tail
@@ -23,7 +25,7 @@ class Power(ArrayBuilder):
     MANUAL_DOWNLOAD_INSTRUCTIONS = "MAF's archive, https://zenodo.org/record/1161203, holds power/data.npy."
 
     @classmethod
-    def source_files(cls, data_dir):
+    def source_files(cls, data_dir: pathlib.Path) -> list[pathlib.Path]:
         return [data_dir / "power" / "data.npy"]
 
     def _arrays(self, paths):

@@ -1,0 +1,16 @@
+"""What Keras and TensorFlow keep private and we need; no other file uses such members.
+
+Without them, layers inside layers and inside distributions are not found. Delete a function when its library has a public one
+(there is none in Keras 3.15 and TensorFlow 2.21).
+"""
+
+
+def layers_of(layer):
+    """A Keras layer, or model, and every layer inside it."""
+    return layer._flatten_layers()
+
+
+def parts_of(module, predicate):
+    """All that a `tf.Module`, or a module inside it, has as attribute and `predicate` holds of, in the order of attribute names,
+    so that equal structures give equal lists."""
+    return module._flatten(predicate=predicate)

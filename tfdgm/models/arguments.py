@@ -1,0 +1,96 @@
+"""Arguments of models and of their methods, beside x. Each error names what was expected and what came."""
+
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import ArrayLike
+
+from tfdgm.arguments import check_whole, checked_sizes
+from tfdgm.event import Event, numbers
+
+
+def plain(value: Any) -> Any:
+    """Tuples and numpy values as plain Python ones, for configs."""
+    if isinstance(value, (list, tuple)):
+        return tuple(plain(v) for v in value)
+    return value.tolist() if isinstance(value, (np.ndarray, np.generic)) else value
+
+
+def check_arguments(given: dict[str, Any]) -> None:
+    """A ValueError for what no model takes, of the arguments that mean the same in all."""
+    for name in ("event_shape", "condition_shape"):
+        if given.get(name) is not None:
+            checked_sizes(name, given[name])
+    if given.get("levels") is not None:
+        check_whole(2, 2**31, levels=given["levels"])
+    if "seed" in given:
+        check_whole(0, 2**31 - 1, seed=given["seed"])
+
+
+def is_eager(*values: Any) -> bool:
+    """Whether all are concrete, and not tensors of a function being traced."""
+    return tf.executing_eagerly() and not any(tf.is_tensor(v) and not hasattr(v, "numpy") for v in values)
+
+
+def check_condition(
+    condition: ArrayLike | None, condition_shape: tuple[int, ...] | None, batch: tuple[int, ...], dtype: str
+) -> np.ndarray | None:
+    """`condition` broadcast to [*batch, *condition_shape] and flattened to rows, or None where the model takes none."""
+    if condition_shape is None:
+        if condition is not None:
+            raise ValueError("This model takes no `condition` (condition_shape=None). Received one.")
+        return None
+    if condition is None:
+        raise ValueError(f"This model needs a `condition` that ends in condition_shape={condition_shape}. Received: None")
+    return Event(condition_shape).rows_for(batch, condition, dtype)
+
+
+def check_known(model: keras.Model, x: ArrayLike, known: ArrayLike | None) -> np.ndarray | None:
+    """Which entries of x, bool of its shape: those that are not NaN, and not 0 in `known`. None where none may be missing.
+
+    Raises:
+      ValueError: for a `known` where none may be missing, and for a row whose unknown entries the model cannot integrate out.
+    """
+    if not model.event.missing:
+        if known is not None:
+            raise ValueError("This model takes no `known`: none of its entries may be missing. Received one.")
+        return None
+    which = model.event.known(x)
+    if known is not None:
+        which = which & zeros_and_ones(known, which.shape, model.event_shape, "unknown", "known").astype(bool)
+    rows = which.reshape((-1, *model.event_shape))
+    bad = np.flatnonzero(~model.distribution.integrates(tf.constant(rows)).numpy())
+    if len(bad):
+        raise ValueError(
+            "The unknown entries of a row must be such that this model integrates them out exactly. Received: "
+            f"{len(bad)} other rows, the first with known={rows[bad[0]].astype(int).ravel().tolist()}"
+        )
+    return which
+
+
+def zeros_and_ones(known: ArrayLike, shape: tuple[int, ...], event_shape: tuple[int, ...], if_0: str, if_1: str) -> np.ndarray:
+    """`known`, 0 or 1, of x's shape or broadcast to it from event_shape, as int32."""
+    known = numbers(known, "known")
+    if known.shape not in (shape, event_shape):
+        also = "" if shape == event_shape else f", or event_shape={event_shape}"
+        raise ValueError(f"`known` must have the shape of `x`, {shape}{also}. Received: known.shape={known.shape}")
+    if not np.isin(known, (0, 1)).all():
+        bad = known[~np.isin(known, (0, 1))].flat[0]
+        raise ValueError(f"`known` must hold 0 ({if_0}) and 1 ({if_1}). Received: {bad}")
+    return np.broadcast_to(known, shape).astype(np.int32)
+
+
+def check_can(model: keras.Model, name: str, what: str) -> None:
+    """A ValueError where the model's distribution has no such function; `what` has."""
+    if name not in model.distribution.functions():
+        received = f"{type(model).__name__}, whose distribution is {type(model.distribution).__name__}"
+        raise ValueError(f"`{name}` needs {what}. Received: {received}")
+
+
+def seeds_of_rows(seed: int | None, n: int) -> np.ndarray:
+    """(seed, i) of row i, int32 [n, 2]; without a seed, another one each time."""
+    seed = np.random.SeedSequence().entropy % 2**31 if seed is None else seed
+    check_whole(-(2**31), 2**31 - 1, seed=seed)
+    return np.stack([np.full(n, seed), np.arange(n)], axis=1).astype(np.int32)

@@ -1,0 +1,185 @@
+"""Training data as users hand it in -> batches: dicts of "x" [n, *event_shape], "condition" where the model takes one, and
+"known" where entries may be missing. Each error names what was expected and what came."""
+
+import contextlib
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import ArrayLike
+
+from tfdgm.arguments import check_whole
+from tfdgm.layers import moments
+from tfdgm.models.arguments import check_known
+from tfdgm.models.columns import in_order
+
+
+def training_data(
+    model: keras.Model, x: Any, condition: ArrayLike | None = None, known: ArrayLike | None = None, name: str = "x"
+) -> dict[str, np.ndarray] | tf.data.Dataset:
+    """Checked data: a dict of arrays [n, ...], or a tf.data of such batches, which are checked as they come.
+
+    x: an array [n, *event_shape]; a dict of x, condition and known; or a tf.data of batches of x, of (x, condition) or of dicts.
+    """
+    if isinstance(x, (keras.utils.PyDataset, Iterator)):
+        raise ValueError(
+            f"`{name}` must be an array or a tf.data. Received: a {type(x).__name__}; tf.data.Dataset.from_generator makes a "
+            "tf.data of it."
+        )
+    if isinstance(x, tf.data.Dataset):
+        if condition is not None or known is not None:
+            raise ValueError(f"With a tf.data as `{name}`, put the condition inside: batches of (x, condition), or dicts.")
+        return _checked_dataset(model, x, name)
+    if isinstance(x, Mapping):
+        x, condition, known = (x.get(part) for part in ("x", "condition", "known"))
+    x, known = in_order(x, model.column_names, name), in_order(known, model.column_names, "known")
+    rows = {"x": model.event.check(x, model.compute_dtype, name)}
+    shape = rows["x"].shape
+    if len(shape) != 1 + len(model.event_shape):
+        raise ValueError(f"`{name}` must have shape [n, *{model.event_shape}]. Received: {name}.shape={shape}")
+    if not shape[0]:
+        raise ValueError(f"`{name}` must hold at least one row. Received: {name}.shape={shape}")
+    rows["condition"] = model.check_condition(condition, shape[:1])
+    rows["known"] = check_known(model, x, known)
+    return {part: values for part, values in rows.items() if values is not None}
+
+
+def _checked_dataset(model, data, name):
+    spec = data.element_spec
+    parts = ["x"] + (["condition"] if model.condition_shape is not None else [])
+    if not isinstance(spec, dict):
+        specs = spec if isinstance(spec, tuple) else (spec,)
+        if len(specs) != len(parts):
+            wanted = "batches of (x, condition)" if len(parts) == 2 else "batches of x"
+            raise ValueError(f"`{name}` must be a tf.data of {wanted}. Received: element_spec={spec}")
+        data = data.map(lambda *batch: dict(zip(parts, batch, strict=True)))
+        spec = data.element_spec
+    allowed = [*parts, *(["known"] if model.event.missing else [])]
+    if not set(parts) <= set(spec) <= set(allowed):
+        raise ValueError(f"`{name}` must be a tf.data of dicts with {allowed}. Received: element_spec={spec}")
+    shapes = {"x": model.event_shape, "condition": model.condition_shape, "known": model.event_shape}
+    for part, got in spec.items():
+        if not (got.dtype.is_floating or got.dtype.is_integer or got.dtype.is_bool):
+            raise ValueError(f"`{name}`: {part} must hold numbers. Received: dtype={got.dtype.name}")
+        if not got.shape.is_compatible_with((None, *shapes[part])):
+            raise ValueError(f"`{name}`: batches of {part} must have shape (None, {str(shapes[part])[1:]}. Received: {got.shape}")
+    data = data.map(lambda batch: _checked_batch(model, batch, name), num_parallel_calls=tf.data.AUTOTUNE)
+    return data.prefetch(tf.data.AUTOTUNE)
+
+
+def _checked_batch(model, batch, name):
+    """A batch in the model's dtypes, with an error in it for what is no event."""
+    event, x = model.event, batch["x"]
+    if event.missing:
+        known = tf.not_equal(batch["known"], tf.zeros_like(batch["known"])) if "known" in batch else tf.ones(tf.shape(x), tf.bool)
+        known = known & ~tf.math.is_nan(x) if x.dtype.is_floating else known
+        x = tf.where(known, x, tf.zeros_like(x))
+        batch = {**batch, "known": known}
+    values = x if x.dtype.is_floating else tf.cast(x, tf.int64)
+    ok = tf.reduce_all(event.are_levels(values))
+    if event.levels is None:
+        text = [f"`{name}` must be finite. Received: NaN or infinity"]
+    elif isinstance(event.levels, tuple):
+        text = [f"`{name}` must be finite, and hold integers 0..L-1 in columns of levels L, of {event.levels}."]
+    else:
+        text = [f"`{name}` must hold integers 0..{event.levels - 1}. Received:", tf.reduce_min(x), "to", tf.reduce_max(x)]
+    x = tf.cast(x, model.distribution.dtype)
+    ok = ok & tf.reduce_all(tf.math.is_finite(x)) if x.dtype.is_floating else ok
+    checks = [tf.debugging.Assert(ok, text)]
+    if "condition" in batch:
+        condition = tf.cast(batch["condition"], model.compute_dtype)
+        checks.append(tf.debugging.Assert(tf.reduce_all(tf.math.is_finite(condition)), ["`condition` must be finite."]))
+        batch = {**batch, "condition": condition}
+    with tf.control_dependencies(checks):
+        return {**batch, "x": tf.identity(x)}
+
+
+def for_adapting(data: dict | tf.data.Dataset) -> Iterable[dict]:
+    """Batches of what `training_data` returned for `Distribution.adapt`: all, but of a tf.data that has no known end as many as
+    have 65,536 rows."""
+    if not isinstance(data, tf.data.Dataset):
+        return [data]
+    return data if data.cardinality() >= 0 else _first_batches(data, 65536)
+
+
+def _first_batches(data, count):
+    total = 0
+    for batch in data:
+        yield batch
+        total += len(batch["x"])
+        if total >= count:
+            return
+
+
+def warn_of_constants(x: np.ndarray) -> None:
+    """Warns of dimensions of x [n, *event_shape] that its dtype knows as one value, or as a few: no density can be learned."""
+    deviation = np.atleast_1d(moments(x)[1])
+    few = 100 * float(np.spacing(np.ones((), x.dtype)))
+    places = np.argwhere(deviation <= few * np.abs(np.atleast_1d(x[0])))
+    if len(x) > 1 and len(places):
+        first = tuple(places[0])
+        more = f" So do others, {len(places)} in all." if len(places) > 1 else ""
+        warnings.warn(
+            f"x[:, {', '.join(map(str, first))}] varies too little for {x.dtype}: standard deviation {deviation[first]:.3g}, at "
+            f"values like {np.atleast_1d(x[0])[first]:.9g}. Subtract an offset from it, or leave it out: its density means "
+            f"nothing.{more}",
+            stacklevel=3,
+        )
+
+
+def split_rows(data: dict | tf.data.Dataset, fraction: float) -> tuple[dict, dict]:
+    """(training, validation) arrays: the last `fraction` of the rows validate, as in Keras."""
+    if isinstance(data, tf.data.Dataset):
+        raise ValueError("`validation_split` needs arrays. Received: a tf.data; pass validation_data instead.")
+    n = len(data["x"])
+    at = n - int(n * fraction)
+    if not 0 < at < n:
+        raise ValueError(f"`validation_split` must leave rows to both parts. Received: validation_split={fraction} of {n} rows")
+    return tuple({name: a[part] for name, a in data.items()} for part in (slice(None, at), slice(at, None)))
+
+
+def full_batches(data: dict, batch_size: int | None, shuffle: bool) -> tf.data.Dataset:
+    """A tf.data over arrays, in batches of one size, for XLA compiles anew for every size: each epoch leaves out another rest."""
+    n, batch_size = len(data["x"]), _batch_size(batch_size)
+    rows = tf.data.Dataset.range(n)
+    rows = rows.shuffle(n, reshuffle_each_iteration=True) if shuffle else rows
+    arrays = {name: tf.constant(a) for name, a in data.items()}
+    batches = rows.batch(batch_size, drop_remainder=n >= batch_size)
+    return batches.map(lambda index: {name: tf.gather(a, index) for name, a in arrays.items()}).prefetch(tf.data.AUTOTUNE)
+
+
+def batches(data: dict | tf.data.Dataset, batch_size: int | None = None, steps: int | None = None) -> tf.data.Dataset:
+    """What `training_data` returned as a tf.data of batches in order, `steps` of them or all. (Keras makes float32 of arrays.)"""
+    if not isinstance(data, tf.data.Dataset):
+        data = tf.data.Dataset.from_tensor_slices(data).batch(_batch_size(batch_size))
+    return data if steps is None else data.take(steps)
+
+
+def _batch_size(batch_size):
+    """Keras's default where it is None."""
+    batch_size = 32 if batch_size is None else batch_size
+    check_whole(batch_size=batch_size)
+    return batch_size
+
+
+def refuse(kwargs: dict[str, Any], *names: str) -> None:
+    """A ValueError for arguments of Keras that have no meaning here."""
+    for name in names:
+        if kwargs.get(name) is not None:
+            raise ValueError(f"`{name}` is not supported: the loss is the mean negative log-likelihood of x.")
+
+
+@contextlib.contextmanager
+def readable_errors() -> Iterator[None]:
+    """Turns a check that failed inside a tf.data pipeline into a ValueError with its own message."""
+    try:
+        yield
+    except tf.errors.InvalidArgumentError as error:
+        start = error.message.find("assertion failed: [")
+        if start < 0:
+            raise
+        text = error.message[start + len("assertion failed: [") :].split("\n")[0].split("[[")[0]
+        raise ValueError(text.strip().rstrip("]").replace("] [", " ")) from None

@@ -1,0 +1,116 @@
+"""What makes a model that has its best weights a zoo entry: all its files but recipe.toml."""
+
+import importlib.metadata
+import json
+import pathlib
+import shlex
+
+import numpy as np
+
+from tfdgm.training import pictures
+from tfdgm.zoo import entries, run_folder
+from tfdgm.zoo.cards import Card, Data
+from tfdgm.zoo.evaluation import evaluate
+from tfdgm.zoo.trainer import count_weights
+
+_SAMPLES = 100
+
+
+def write_entry(folder, recipe, splits, model, record, valid, more):
+    """Tests a model that has its best weights, and writes all of an entry but recipe.toml. Returns the card as a dict.
+
+    Args:
+      folder: of the run.
+      recipe, splits, model: of the run.
+      record: what `Trainer.record` knew of it.
+      valid: the model's `Evaluation` on the validation split.
+      more: what else the card says of training.
+    """
+    card = _card(folder, recipe, splits, model, record, valid, evaluate(model, splits.test), more).to_dict()
+    title = f"{type(model).__name__} on {card['data']['name']}"
+    pictures.curves(folder / "curves.png", record["history"], best_epoch=record["best_epoch"], title=title)
+    _draw_samples(folder / "samples.png", model, splits, recipe.training["seed"], title)
+    model.export(folder / "1")
+    run_folder.write_text(folder / "card.json", json.dumps(card, indent=1, ensure_ascii=False) + "\n")
+    return card
+
+
+def _card(folder, recipe, splits, model, record, valid, test, more):
+    published = None
+    if recipe.published:
+        ours = test.nll if recipe.published["unit"] == "nats" else test.bits_per_dim
+        published = {**recipe.published, "reached": ours is not None and ours <= recipe.published["value"]}
+    path = pathlib.Path(splits.name)
+    versions = {name: importlib.metadata.version(name) for name in ("tensorflow", "tensorflow-probability")}
+    return Card(
+        name=folder.resolve().name,
+        model={"class": type(model).__name__, "config": model.get_config(), "parameters": count_weights(model)},
+        data=Data(
+            name=path.name if path.suffix else splits.name,  # Without folders, which mean nothing on another machine.
+            description=splits.description,
+            sha256=splits.sha256,
+            train=splits.num_train,
+            validation=splits.num_valid,
+            test=splits.num_test,
+            event_shape=splits.event_shape,
+            levels=splits.levels,
+            condition_shape=splits.condition_shape,
+            condition=recipe.data["condition"],
+            columns=splits.columns,
+        ),
+        training={
+            **recipe.training,
+            "batch_size": recipe.data["batch_size"],
+            "epochs": record["epochs"],
+            "best_epoch": record["best_epoch"],
+            "hours": round(record["seconds"] / 3600, 4),
+            "backend": record["backend"],
+            **more,
+        },
+        is_bound=bool(model.is_bound),
+        kind=model.kind,
+        validation=valid,
+        test=test,
+        published=published,
+        machine=record["machine"],
+        versions={**record["versions"], **versions},
+        date=record["date"],
+        command=_command(folder, record["backend"]),
+    )
+
+
+def _command(folder, backend):
+    parent, name = folder.resolve().parent, folder.resolve().name
+    if parent.name == "zoo" or parent in [path.resolve() for path in entries.folders()]:
+        train, again = f"tfdgm train {shlex.quote(name)}", f"runs/{name}"
+    else:
+        again = f"{folder}_again"
+        train = f"tfdgm train {shlex.quote(str(folder / 'recipe.toml'))} --output {shlex.quote(again)}"
+    return train if backend == "tensorflow" else f"KERAS_BACKEND={backend} {train} && tfdgm export {shlex.quote(again)}"
+
+
+def _draw_samples(path, model, splits, seed, title):
+    if pictures.is_image(model.event_shape):
+        samples = model.sample(_SAMPLES, seed=seed, condition=_conditions(splits))
+        pictures.save_image(path, pictures.image_grid(samples, levels=model.levels, columns=10))
+        return
+    rows = _first_test_rows(splits, 2000)
+    samples = model.sample(len(rows["x"]), seed=seed, condition=rows.get("condition"))
+    pictures.vectors(path, samples, rows["x"], names=splits.columns, title=title)
+
+
+def _conditions(splits):
+    """One condition a sample: each column of the grid has one class where conditions are one-hot, else those of test rows."""
+    if splits.condition_shape is None:
+        return None
+    condition = _first_test_rows(splits, _SAMPLES)["condition"]
+    if condition.ndim == 2 and np.isin(condition, (0, 1)).all() and (condition.sum(axis=1) == 1).all():
+        classes = condition.shape[1]
+        return np.eye(classes, dtype=np.float32)[np.arange(_SAMPLES) % classes]
+    return np.resize(condition, (_SAMPLES, *splits.condition_shape))
+
+
+def _first_test_rows(splits, count):
+    """(x, condition or None) of up to `count` test rows."""
+    batch = next(splits.test.unbatch().batch(count).as_numpy_iterator())
+    return batch["x"], batch.get("condition")
