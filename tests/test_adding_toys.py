@@ -46,12 +46,12 @@ class Logistic(Family):
     params_size = 2
     is_reparameterized = True
 
-    def log_prob(self, params, x):
+    def log_prob(self, params, x, position=None):
         m, log_s = params[..., 0], bounded_log_scale(params[..., 1])
         u = (x - m) * ops.exp(-log_s)
         return -u - log_s - 2 * ops.softplus(-u)
 
-    def sample(self, params, uniforms):
+    def sample(self, params, uniforms, position=None):
         m, log_s, u = params[..., 0], bounded_log_scale(params[..., 1]), uniforms[..., 0]
         return m + ops.exp(log_s) * (ops.log(u) - ops.log1p(-u))
 
@@ -86,7 +86,8 @@ class RunningSum(AutoregressiveNetwork):
     """params_t = w sum_(s < t) x_s + b + V c."""
 
     def __init__(self, event_shape, *, params_size=1, condition_shape=None, seed=0, **kwargs):
-        super().__init__(event_shape, params_size, np.arange(math.prod(event_shape)), condition_shape, **kwargs)
+        order = np.arange(math.prod(event_shape))
+        super().__init__(event_shape, params_size, order, condition_shape=condition_shape, **kwargs)
         self.of_sum = self._dense(1)
         self.of_condition = None if condition_shape is None else self._dense(math.prod(condition_shape))
         self.built = True
@@ -97,7 +98,7 @@ class RunningSum(AutoregressiveNetwork):
         return layer
 
     def call(self, x, condition=None, training=None):
-        before = ops.pad(ops.reshape(x, (-1, self.event_size)), [[0, 0], [1, 0]])[:, :-1]
+        before = ops.pad(ops.reshape(self.seen(x), (-1, self.event_size)), [[0, 0], [1, 0]])[:, :-1]
         params = self.of_sum(ops.cumsum(before, axis=1)[..., None])
         if condition is not None:
             params = params + self.of_condition(condition)[:, None]
@@ -107,10 +108,13 @@ class RunningSum(AutoregressiveNetwork):
         added = ops.zeros((batch_size, self.params_size), self.compute_dtype)
         return ops.zeros((batch_size,), self.compute_dtype), added if condition is None else self.of_condition(condition)
 
-    def step(self, t, x_prev, state):
+    def step(self, t, state):
         total, added = state
-        total = ops.where(t > 0, total + x_prev, total)
-        return self.of_sum(total[:, None]) + added, (total, added)
+        return self.of_sum(total[:, None]) + added, state
+
+    def see(self, t, x, state):
+        total, added = state
+        return total + self.seen(x), added
 
     def output_biases(self):
         return [self.of_sum.bias]

@@ -101,12 +101,17 @@ def ours(args):
     if args.model not in CONVOLUTIONS:
         return row
     network = model.distribution.network
-    step = tf.function(network.step, autograph=False)  # XLA would compile it anew for each t.
-    state, x_t, times = network.initial_state(IMAGES), tf.zeros(IMAGES), []
-    step(tf.constant(0), x_t, state)
+
+    def step_and_see(t, state):
+        params, state = network.step(t, state)
+        return params, network.see(t, tf.zeros(IMAGES), state)
+
+    step = tf.function(step_and_see, autograph=False)  # XLA would compile it anew for each t.
+    state, times = network.initial_state(IMAGES), []
+    step(tf.constant(0), state)
     for t in range(network.event_size):
         start = time.perf_counter()
-        params, state = step(tf.constant(t), x_t, state)
+        params, state = step(tf.constant(t), state)
         params.numpy()
         times.append(time.perf_counter() - start)
     row["first_step_ms"], row["last_step_ms"] = (round(1000 * statistics.median(t), 3) for t in (times[:100], times[-100:]))

@@ -5,10 +5,13 @@ import scipy.stats
 import tensorflow as tf
 from contracts.checks import sums_to_1
 from contracts.distribution import DistributionContract, made
+from contracts.weights import randomize
 from tensorflow_probability import distributions as tfd
 
+import tfdgm
 from tfdgm import families, networks
 from tfdgm.distributions import Autoregressive
+from tfdgm.distributions.tempered import tempered
 
 
 class TestAutoregressive(DistributionContract):
@@ -23,11 +26,11 @@ class TestAutoregressive(DistributionContract):
         sums_to_1(log_prob, (2, 3), levels, 1e-10)
 
     def test_log_prob_is_the_sum_of_conditionals(self):
-        # By hand, from the network's parameters and TFP's Categorical; the network sees 0..3 as 0..1.
+        # By hand, from the network's parameters and TFP's Categorical.
         family = families.Categorical(4)
-        distribution = Autoregressive(made(4), family)
+        distribution = Autoregressive(made(4, levels=4), family)
         x = np.array([[0, 3, 1], [2, 2, 2]])
-        params = distribution.network(tf.constant(x / 3))
+        params = distribution.network(tf.constant(x))
         expected = tf.reduce_sum(tfd.Categorical(logits=params).log_prob(x), axis=-1)
         np.testing.assert_allclose(distribution.log_prob(x), expected, rtol=1e-12)
 
@@ -86,3 +89,65 @@ class TestAutoregressive(DistributionContract):
     def test_network_and_family_must_fit(self):
         with pytest.raises(ValueError, match=r"family's 1 parameters a position. Received: network.params_size=2"):
             Autoregressive(made(2), families.Bernoulli())
+
+
+class TestEnd:
+    """Through a model: words of up to four symbols 0..2, which 2 ends."""
+
+    words = np.array([[0, 1, 2, 2], [0, 0, 1, 2], [1, 1, 1, 1], [2, 2, 2, 2]] * 4)
+
+    def make(self):
+        network = networks.MADE((4,), params_size=3, levels=3, hidden_units=(12,))
+        distribution = Autoregressive.of_new(randomize(network), families.Categorical(3), end=2)
+        return tfdgm.DensityModel.from_distribution(distribution)
+
+    def test_sums_to_1_and_samples_are_words(self):
+        model = self.make()
+        sums_to_1(model.log_prob, (4,), 3, 1e-5)
+        assert model.log_prob(np.array([0, 2, 1, 2])) == -np.inf
+        x = model.sample(500, seed=1).numpy()
+        assert x.dtype == np.int32 and np.isfinite(model.log_prob(x)).all() and (x[:, -1] == 2).mean() > 0.1
+
+    def test_a_sample_comes_with_its_score(self):
+        model = self.make()
+        noise = model.distribution.draw_noise(tf.constant([[1, i] for i in range(50)], tf.int32))
+        x, log_prob = model.distribution.from_noise_and_log_prob(noise)
+        np.testing.assert_array_equal(x, model.distribution.from_noise(noise))
+        np.testing.assert_allclose(log_prob, model.log_prob(x), rtol=1e-5, atol=1e-6)
+
+    def test_completion_ends_with_the_word(self):
+        model = self.make()
+        completed = model.complete(np.tile([0, 2, 0, 0], (20, 1)), np.tile([1, 1, 0, 0], (20, 1)), seed=1)
+        np.testing.assert_array_equal(completed, np.tile([0, 2, 2, 2], (20, 1)))
+        with pytest.warns(UserWarning, match="known positions come after unknown ones"):
+            completed = model.complete(np.tile([0, 0, 0, 1], (20, 1)), np.tile([0, 0, 0, 1], (20, 1)), seed=1)
+        assert (completed[:, 3] == 1).numpy().all()
+
+    def test_it_learns_and_exports(self, tmp_path):
+        model = self.make()
+        before = model.log_prob(self.words).numpy().mean()
+        model.compile("adam")
+        model.fit(self.words, epochs=3, batch_size=8, verbose=0)
+        assert model.log_prob(self.words).numpy().mean() > before
+        model.export(tmp_path / "1")
+        signatures = tf.saved_model.load(str(tmp_path / "1")).signatures
+        x = np.concatenate([self.words[:4], [[2, 0, 0, 0]]]).astype("int32")
+        served = signatures["log_prob"](x=tf.constant(x))["log_prob"]
+        np.testing.assert_allclose(served, [*model.log_prob(x[:4]), -np.inf], rtol=1e-5)
+        seeds = tf.constant([[1, i] for i in range(20)], tf.int32)
+        np.testing.assert_array_equal(signatures["sample"](seed=seeds)["x"], model.sample(20, seed=1))
+        known = np.tile([1, 0, 0, 0], (20, 1))
+        x = np.zeros((20, 4), np.int32)
+        served = signatures["complete"](x=tf.constant(x), known=tf.constant(known, tf.int32), seed=seeds)["x"]
+        np.testing.assert_array_equal(served, model.complete(x, known, seed=1))
+
+    @pytest.mark.slow
+    def test_its_report_passes(self):
+        report = tfdgm.verify(self.make(), artifact=False)
+        assert report.passed, str(report)
+
+    def test_at_a_temperature(self):
+        cold = tempered(self.make().distribution, 0.5)
+        x = cold.from_noise(cold.draw_noise(tf.constant([[1, i] for i in range(50)], tf.int32)))
+        assert np.isfinite(cold.log_prob_of_rows(x)).all()
+        sums_to_1(cold.log_prob_of_rows, (4,), 3, 1e-5)

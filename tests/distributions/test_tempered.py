@@ -31,7 +31,7 @@ class TestTempered:
         cold = tempered(distribution, temperature)
         shape, levels = distribution.event_shape.as_list(), distribution.levels
         events = np.array(list(itertools.product(range(levels), repeat=int(np.prod(shape))))).reshape(-1, *shape)
-        logits = np.asarray(distribution.network(tf.cast(events / (levels - 1), tf.float32)), np.float64) / temperature
+        logits = np.asarray(distribution.network(tf.cast(events, tf.float32)), np.float64) / temperature
         if levels == 2:  # One logit, of x = 1.
             logits = np.concatenate([np.zeros_like(logits), logits], axis=-1)
         each = np.take_along_axis(scipy.special.log_softmax(logits, axis=-1), events[..., None], axis=-1)

@@ -32,7 +32,7 @@ class TestImages(ImageModelContract):
     def test_binary_data_without_a_mixture_are_bernoulli(self, num_components):
         model = self.make((4, 4), levels=2, num_components=num_components, num_downsamplings=2)
         assert type(model.distribution.family).__name__ == "Bernoulli"
-        with pytest.raises(ValueError, match=r"2 channels are joined by a mixture.*Received: levels=None, params_size=1"):
+        with pytest.raises(ValueError, match=r"2 channels are joined.*Received: levels=2, num_components=None, params_size=1"):
             self.make((4, 4, 2), levels=2, num_components=None)
 
     @pytest.mark.slow

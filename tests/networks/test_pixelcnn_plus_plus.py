@@ -17,8 +17,14 @@ class TestPixelCNNPlusPlus(NetworkContract):
         "two resnets, none": {"num_resnets": 2, "num_downsamplings": 0},
         "condition": {"condition_shape": (3,)},
         "one channel": {"event_shape": (2, 4, 1)},
-        "three channels": {"event_shape": (2, 4, 3), "levels": 8, "params_size": 6},
-        "two channels, condition": {"event_shape": (4, 2, 2), "levels": 2, "params_size": 3, "condition_shape": (3,)},
+        "three channels": {"event_shape": (2, 4, 3), "levels": 8, "num_components": 2, "params_size": 6},
+        "two channels, condition": {
+            "event_shape": (4, 2, 2),
+            "levels": 2,
+            "num_components": 1,
+            "params_size": 3,
+            "condition_shape": (3,),
+        },
         "one pixel": {"event_shape": (1, 1), "num_downsamplings": 0, "condition_shape": (2,)},
     }
     generated_configs = ("condition", "three channels")
@@ -48,7 +54,7 @@ class TestPixelCNNPlusPlus(NetworkContract):
         theirs = authors(6, 4, f) + authors(3, 4, f) + authors(2, 4, f)  # u: 2 x 3; ul: 1 x 3 and 2 x 1; a channel of ones.
         theirs += up * (block(6, 0) + block(4, 2)) + down * (block(6, 2) + block(4, 4))
         theirs += 2 * 2 * (authors(6, f, f) + authors(4, f, f)) + authors(1, f, 10 * k)
-        network = PixelCNNPlusPlus((32, 32, 3), levels=256, params_size=3 * k, filters=f, num_resnets=resnets)
+        network = PixelCNNPlusPlus((32, 32, 3), levels=256, num_components=k, params_size=3 * k, filters=f, num_resnets=resnets)
         ours = sum(np.prod(weight.shape) for weight in network.trainable_weights)
         lengths = 3 * f + up * 7 * f + down * 8 * f + 8 * f + 10 * k
         second_biases, first_layer = (up + 2 * down) * f, f + 4 * f
@@ -64,7 +70,19 @@ class TestPixelCNNPlusPlus(NetworkContract):
                 r"multiples of 2\^num_downsamplings=4. Received: event_shape=\(4, 6",
             ),
             ({"num_resnets": 0}, r"1 or more `filters` and `num_resnets`.*Received: filters=4, num_resnets=0"),
-            ({"event_shape": (2, 2, 3)}, r"3 channels are joined by a mixture.*Received: levels=None, params_size=2"),
+            (
+                {"event_shape": (2, 2, 3)},
+                r"3 channels are joined by a mixture.*Received: levels=None, num_components=None, params_size=2",
+            ),
+            # One parameter a level, and not a component.
+            (
+                {"event_shape": (2, 2, 3), "levels": 3, "params_size": 3},
+                r"Received: levels=3, num_components=None, params_size=3",
+            ),
+            (
+                {"event_shape": (2, 2, 3), "levels": 8, "num_components": 2, "params_size": 3},
+                r"Received: levels=8, num_components=2, params_size=3",
+            ),
         ],
     )
     def test_bad_arguments(self, config, message):

@@ -122,8 +122,8 @@ def scaled_draw(f, self, seeds):
     return 0.95 * f(self, seeds)
 
 
-def another_temperature(f, self, params, uniforms):
-    return f(self, params / 0.9, uniforms)
+def another_temperature(f, self, params, *args):
+    return f(self, params / 0.9, *args)
 
 
 def sampled_at_another_temperature(monkeypatch):
@@ -132,12 +132,12 @@ def sampled_at_another_temperature(monkeypatch):
     def change(f, self, *args):
         family, colder = self.family, type(self.family).__new__(type(self.family))
         colder.__dict__.update(family.__dict__)
-        colder.sample = lambda params, uniforms: family.sample(params / 0.9, uniforms)
-        self.family = colder
+        colder.sample = lambda params, *given: family.sample(params / 0.9, *given)
+        self.likelihood.family = colder
         try:
             return f(self, *args)
         finally:
-            self.family = family
+            self.likelihood.family = family
 
     wrap(monkeypatch, distributions.Autoregressive, "from_noise", change)
 

@@ -28,7 +28,8 @@ def tempered(distribution, temperature):
     name = f"{distribution.name}_at_temperature_{temperature:g}"
     if isinstance(distribution, Autoregressive) and isinstance(distribution.family, (Bernoulli, Categorical)):
         family = _TemperedFamily(distribution.family, temperature)
-        return Autoregressive(distribution.network, family, condition_scaling=distribution.condition_scaling, name=name)
+        given = {"end": distribution.likelihood.end, "condition_scaling": distribution.condition_scaling}
+        return Autoregressive(distribution.network, family, **given, name=name)
     if isinstance(distribution, Dequantized):
         return Dequantized(tempered(distribution.density, temperature), distribution.levels, name=name)
     if isinstance(distribution, Flow):
@@ -53,11 +54,11 @@ class _TemperedFamily(Family):
         self.params_size, self.uniforms_size, self.levels = family.params_size, family.uniforms_size, family.levels
         self._family, self._temperature = family, temperature
 
-    def log_prob(self, params, x):
-        return self._family.log_prob(params / self._temperature, x)
+    def log_prob(self, params, x, position=None):
+        return self._family.log_prob(params / self._temperature, x, position)
 
-    def sample(self, params, uniforms):
-        return self._family.sample(params / self._temperature, uniforms)
+    def sample(self, params, uniforms, position=None):
+        return self._family.sample(params / self._temperature, uniforms, position)
 
     def distribution(self, params):
         return self._family.distribution(params / self._temperature)

@@ -9,11 +9,11 @@ class Bernoulli(Family):
     params_size = 1
     levels = 2
 
-    def log_prob(self, params, x):
+    def log_prob(self, params, x, position=None):
         a = params[..., 0]
         return self._on_levels(ops.log_sigmoid(ops.where(x > 0.5, a, -a)), x)
 
-    def sample(self, params, uniforms):
+    def sample(self, params, uniforms, position=None):
         return ops.cast(uniforms[..., 0] < ops.sigmoid(params[..., 0]), params.dtype)
 
     def marginal_params(self, x):

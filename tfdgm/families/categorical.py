@@ -17,14 +17,14 @@ class Categorical(Family):
         check_whole(2, levels=levels)
         self.params_size = self.levels = levels
 
-    def log_prob(self, params, x):
+    def log_prob(self, params, x, position=None):
         is_x = ops.equal(x[..., None], ops.arange(self.levels, dtype=x.dtype))
         return self._on_levels(ops.sum(ops.where(is_x, log_weights(params), 0), axis=-1), x)
 
-    def log_probs(self, params):
+    def log_probs(self, params, position=None):
         return log_weights(params)
 
-    def sample(self, params, uniforms):
+    def sample(self, params, uniforms, position=None):
         return ops.cast(inverse_cdf(ops.exp(log_weights(params)), uniforms[..., 0]), params.dtype)
 
     def marginal_params(self, x):

@@ -37,12 +37,12 @@ class DiscretizedLogisticMixture(Family):
         k = self.num_components
         return params[..., :k], params[..., k : 2 * k], bounded_log_scale(params[..., 2 * k :])
 
-    def log_prob(self, params, x):
+    def log_prob(self, params, x, position=None):
         a, m, log_s = self._split(params)
         log_bin = discretized_logistic_log_prob(x[..., None], m, log_s, self.levels)
         return self._on_levels(ops.logsumexp(log_weights(a) + log_bin, axis=-1), x)
 
-    def sample(self, params, uniforms):
+    def sample(self, params, uniforms, position=None):
         a, m, log_s = self._split(params)
         component = inverse_cdf(ops.exp(log_weights(a)), uniforms[..., 0])
         chosen = ops.one_hot(component, self.num_components, dtype=params.dtype)

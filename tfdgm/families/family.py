@@ -6,28 +6,34 @@ from keras import ops
 class Family:
     """A family of distributions over one scalar x, given `params_size` unconstrained parameters.
 
+    Positions of an event may differ, as columns of several kinds do: methods take the `position`, flat indices that broadcast to
+    x. A family whose positions are alike ignores it.
+
     Attributes:
       params_size: parameters of one position.
+      position_shape: () for a scalar x; of a family over vectors, their shape.
       uniforms_size: uniform numbers that one draw uses up.
       levels: None for a density over the reals; L for a mass function over the integers 0..L-1.
       is_reparameterized: whether a draw is differentiable in the parameters, so that gradients of samples are those of their law.
     """
 
     params_size: int
+    position_shape = ()
     uniforms_size = 1
     levels = None
     is_reparameterized = False
 
-    def log_prob(self, params, x):
-        """params [..., params_size], x [...] -> [...], nats; -inf where x is none of the levels."""
+    def log_prob(self, params, x, position=None):
+        """params [..., params_size], x [..., *position_shape] -> [...], nats; -inf where x is none of the levels."""
         raise NotImplementedError
 
-    def log_probs(self, params):
+    def log_probs(self, params, position=None):
         """Of a family of levels, `log_prob` of them all: params [..., params_size] -> [..., levels], nats."""
-        return self.log_prob(params[..., None, :], ops.arange(self.levels, dtype=params.dtype))
+        position = None if position is None else ops.expand_dims(position, -1)
+        return self.log_prob(params[..., None, :], ops.arange(self.levels, dtype=params.dtype), position)
 
-    def sample(self, params, uniforms):
-        """params [..., params_size], uniforms [..., uniforms_size] in (0, 1) -> x [...], in the dtype of params."""
+    def sample(self, params, uniforms, position=None):
+        """params [..., params_size], uniforms [..., uniforms_size] in (0, 1) -> x [..., *position_shape], in params' dtype."""
         raise NotImplementedError
 
     def initial_params(self):

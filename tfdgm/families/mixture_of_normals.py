@@ -29,13 +29,13 @@ class MixtureOfNormals(Family):
         k = self.num_components
         return params[..., :k], params[..., k : 2 * k], bounded_log_scale(params[..., 2 * k :])
 
-    def log_prob(self, params, x):
+    def log_prob(self, params, x, position=None):
         a, m, log_s = self._split(params)
         z = (x[..., None] - m) * ops.exp(-log_s)
         log_n = -0.5 * ops.square(z) - log_s - 0.5 * math.log(2 * math.pi)
         return ops.logsumexp(log_weights(a) + log_n, axis=-1)
 
-    def sample(self, params, uniforms):
+    def sample(self, params, uniforms, position=None):
         a, m, log_s = self._split(params)
         component = inverse_cdf(ops.exp(log_weights(a)), uniforms[..., 0])
         chosen = ops.one_hot(component, self.num_components, dtype=params.dtype)

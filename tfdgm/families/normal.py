@@ -12,11 +12,11 @@ class Normal(Family):
     params_size = 2
     is_reparameterized = True
 
-    def log_prob(self, params, x):
+    def log_prob(self, params, x, position=None):
         m, log_s = params[..., 0], bounded_log_scale(params[..., 1])
         return -0.5 * ops.square((x - m) * ops.exp(-log_s)) - log_s - 0.5 * math.log(2 * math.pi)
 
-    def sample(self, params, uniforms):
+    def sample(self, params, uniforms, position=None):
         m, log_s = params[..., 0], bounded_log_scale(params[..., 1])
         return m + ops.exp(log_s) * normal_quantile(uniforms[..., 0])
 

@@ -82,6 +82,7 @@ class MADE(DensityModel):
             residual=residual,
             direct=direct,
             dropout=dropout,
+            levels=levels,
             condition_shape=condition_shape,
             seed=seed,
             dtype=self.dtype_policy,

@@ -1,5 +1,6 @@
 """Autoregressive networks, and the conditioners of coupling layers. Backend-neutral: `keras` and `keras.ops` only."""
 
+from tfdgm.networks.autoregressive_likelihood import AutoregressiveLikelihood
 from tfdgm.networks.autoregressive_network import AutoregressiveNetwork
 from tfdgm.networks.colour_coupling import ColourCoupling
 from tfdgm.networks.dense_network import DenseNetwork
@@ -16,6 +17,7 @@ from tfdgm.networks.pixelsnail import PixelSNAIL
 
 __all__ = [
     "MADE",
+    "AutoregressiveLikelihood",
     "AutoregressiveNetwork",
     "ColourCoupling",
     "DenseNetwork",

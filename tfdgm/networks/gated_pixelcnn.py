@@ -33,7 +33,7 @@ class GatedPixelCNN(ImageNetwork):
       first_kernel_size: k of the first layer, odd.
       head_filters: width between the last two convolutions, a multiple of the channels.
       dropout: rate after the horizontal gates, in training only.
-      condition_shape: shape of the condition, or None.
+      levels, condition_shape: as in `AutoregressiveNetwork`.
       seed: of dropout.
     """
 
@@ -48,11 +48,12 @@ class GatedPixelCNN(ImageNetwork):
         first_kernel_size: int = 7,
         head_filters: int = 96,
         dropout: float = 0.0,
+        levels: int | None = None,
         condition_shape: Sequence[int] | None = None,
         seed: int = 0,
         **kwargs,
     ):
-        super().__init__(event_shape, params_size, condition_shape, **kwargs)
+        super().__init__(event_shape, params_size, levels=levels, condition_shape=condition_shape, **kwargs)
         self.filters, self.num_layers, self.head_filters = filters, num_layers, head_filters
         self.kernel_size, self.first_kernel_size, self.dropout_rate, self.seed = kernel_size, first_kernel_size, dropout, seed
         self._check_kernel_sizes(kernel_size=kernel_size, first_kernel_size=first_kernel_size)
@@ -91,7 +92,7 @@ class GatedPixelCNN(ImageNetwork):
         return dense
 
     def call(self, x, condition=None, training=None):
-        v = h = self._as_image(x)
+        v = h = self._as_image(self.seen(x))
         terms = self._condition_terms(condition)
         for layer, (c_v, c_h) in enumerate(terms):
             v = self.vertical[layer](v) + c_v
@@ -139,7 +140,7 @@ class GatedPixelCNN(ImageNetwork):
             v = _gate(v)
         return rows_v, above
 
-    def see(self, column, channel, x, row):
+    def see_in_row(self, column, channel, x, row):
         return [self.horizontal[0].write(column, channel, x[:, None], row[0]), *row[1:]]
 
     def step_in_row(self, column, channel, weights, above, row):
@@ -168,16 +169,13 @@ class GatedPixelCNN(ImageNetwork):
 
     def get_config(self):
         return {
-            **super().get_config(),
-            "event_shape": self.event_shape,
-            "params_size": self.params_size,
+            **self._common_config(),
             "filters": self.filters,
             "num_layers": self.num_layers,
             "kernel_size": self.kernel_size,
             "first_kernel_size": self.first_kernel_size,
             "head_filters": self.head_filters,
             "dropout": self.dropout_rate,
-            "condition_shape": self.condition_shape,
             "seed": self.seed,
         }
 

@@ -17,21 +17,21 @@ class ImageNetwork(AutoregressiveNetwork):
         weights: as prepared once; above: renewed at the start of a row; row: renewed at every step
 
     and holds a few rows of activations, however many pixels are done. A subclass writes `call`, `initial_state`, which returns
-    these three, `start_row`, `see` and `step_in_row`. In `generate` a channel is a Python integer, in `step` a tensor.
+    these three, `start_row`, `step_in_row` and `see_in_row`. In `generate` a channel is a Python integer, in `step` a tensor.
 
     Args:
       event_shape: (height, width) or (height, width, channels).
       params_size: parameters of one sub-pixel.
-      condition_shape: shape of the condition, or None.
+      levels, condition_shape: as in `AutoregressiveNetwork`.
     """
 
-    def __init__(self, event_shape: Sequence[int], params_size: int, condition_shape: Sequence[int] | None = None, **kwargs):
+    def __init__(self, event_shape: Sequence[int], params_size: int, **kwargs):
         event_shape = tuple(event_shape)
         if len(event_shape) not in (2, 3) or min(event_shape) < 1:
             raise ValueError(
                 f"`event_shape` must be (height, width) or (height, width, channels). Received: event_shape={event_shape}"
             )
-        super().__init__(event_shape, params_size, np.arange(np.prod(event_shape)), condition_shape, **kwargs)
+        super().__init__(event_shape, params_size, np.arange(np.prod(event_shape)), **kwargs)
         self.height, self.width = event_shape[:2]
         self.num_channels = event_shape[2] if len(event_shape) == 3 else 1
 
@@ -39,12 +39,12 @@ class ImageNetwork(AutoregressiveNetwork):
         """`above` for row i, which comes after the finished `row`."""
         raise NotImplementedError
 
-    def see(self, column, channel, x, row):
-        """`row` with the value x [n] of one sub-pixel."""
-        raise NotImplementedError
-
     def step_in_row(self, column, channel, weights, above, row):
         """(params [n, params_size] of one sub-pixel, the new `row`)."""
+        raise NotImplementedError
+
+    def see_in_row(self, column, channel, x, row):
+        """`row` with the value x [n] of one sub-pixel, as it is `seen`."""
         raise NotImplementedError
 
     def generate(self, emit, inputs, condition=None, *, output_shapes=()):
@@ -64,7 +64,7 @@ class ImageNetwork(AutoregressiveNetwork):
                     at_t = keras.tree.map_structure(lambda u, t=t: take_row(u, t), inputs)
                     x_t, outputs = emit(t, params_t, at_t)
                     x_t = ops.cast(x_t, self.compute_dtype)
-                    row = self.see(j, c, x_t, row)
+                    row = self.see_in_row(j, c, self.seen(x_t), row)
                     kept = keep(kept, t, [u[None] for u in (x_t, *outputs)])
                 return j + 1, kept, row
 
@@ -77,19 +77,21 @@ class ImageNetwork(AutoregressiveNetwork):
         x, *outputs = [self._in_event(u) for u in kept]
         return x, outputs
 
-    def step(self, t, x_prev, state):
+    def step(self, t, state):
         weights, above, row = state
-        # At t = 0 a zero is written, which is there anyway.
-        before = ops.maximum(t - 1, 0)
-        x_prev = ops.where(t > 0, x_prev, ops.zeros_like(x_prev))
-        row = self.see(before // self.num_channels % self.width, before % self.num_channels, x_prev, row)
         i = t // (self.width * self.num_channels)
-        column = t // self.num_channels % self.width
-        channel = t % self.num_channels
         first = ops.equal(t % (self.width * self.num_channels), 0)
         above = ops.cond(first, lambda: self.start_row(i, weights, above, row), lambda: above)
-        params, row = self.step_in_row(column, channel, weights, above, row)
+        params, row = self.step_in_row(*self._place(t), weights, above, row)
         return params, (weights, above, row)
+
+    def see(self, t, x, state):
+        weights, above, row = state
+        return weights, above, self.see_in_row(*self._place(t), self.seen(x), row)
+
+    def _place(self, t):
+        """(column, channel) of position t."""
+        return t // self.num_channels % self.width, t % self.num_channels
 
     def _check_kernel_sizes(self, **sizes):
         for name, size in sizes.items():

@@ -41,7 +41,7 @@ class ImageTransformer(ImageNetwork):
       block_length, memory_length: of local attention, in sub-pixels. A memory_length of None is as long as the block, and a
         block_length of None attends to all.
       dropout: rate, in training only, also of h_0.
-      condition_shape: shape of the condition, or None.
+      levels, condition_shape: as in `AutoregressiveNetwork`.
       seed: of dropout.
     """
 
@@ -58,11 +58,12 @@ class ImageTransformer(ImageNetwork):
         block_length: int | None = 128,
         memory_length: int | None = None,
         dropout: float = 0.0,
+        levels: int | None = None,
         condition_shape: Sequence[int] | None = None,
         seed: int = 0,
         **kwargs,
     ):
-        super().__init__(event_shape, params_size, condition_shape, **kwargs)
+        super().__init__(event_shape, params_size, levels=levels, condition_shape=condition_shape, **kwargs)
         self.hidden_size, self.num_layers = hidden_size, num_layers
         self.num_heads, self.head_size = num_heads, head_size
         self.feed_forward_size, self.block_length, self.memory_length = feed_forward_size, block_length, memory_length
@@ -120,7 +121,7 @@ class ImageTransformer(ImageNetwork):
     def call(self, x, condition=None, training=None):
         row, column, channel = self.places
         place = ops.reshape(row[:, None, None] + column[:, None] + channel, (self.event_size, self.hidden_size))
-        x = ops.reshape(x, (-1, self.event_size, 1))
+        x = ops.reshape(self.seen(x), (-1, self.event_size, 1))
         h = self.embedding(ops.pad(x[:, :-1], [[0, 0], [1, 0], [0, 0]]))
         h = h + ops.cast(place, h.dtype)
         h = h if condition is None else h + self._of_condition(condition)[:, None]
@@ -164,7 +165,7 @@ class ImageTransformer(ImageNetwork):
         start, of_row, *_ = weights[0]
         return i * self.width, start + of_row[i]
 
-    def see(self, column, channel, x, row):
+    def see_in_row(self, column, channel, x, row):
         return x[:, None], row[1]
 
     def step_in_row(self, column, channel, weights, above, row):
@@ -186,9 +187,7 @@ class ImageTransformer(ImageNetwork):
 
     def get_config(self):
         return {
-            **super().get_config(),
-            "event_shape": self.event_shape,
-            "params_size": self.params_size,
+            **self._common_config(),
             "hidden_size": self.hidden_size,
             "num_layers": self.num_layers,
             "num_heads": self.num_heads,
@@ -197,7 +196,6 @@ class ImageTransformer(ImageNetwork):
             "block_length": self.block_length,
             "memory_length": self.memory_length,
             "dropout": self.dropout_rate,
-            "condition_shape": self.condition_shape,
             "seed": self.seed,
         }
 

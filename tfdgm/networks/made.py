@@ -38,6 +38,7 @@ class MADE(AutoregressiveNetwork):
       residual: h_l = h_(l-1) + g(...) from the second hidden layer on.
       direct: the paper's direct connections A from inputs to outputs.
       dropout: rate after each hidden layer, in training only.
+      levels: as in `AutoregressiveNetwork`.
       condition_shape: shape of the condition, or None.
       output_initializer: initializer of V. A small one starts a flow near the identity.
       seed: of the random order and degrees.
@@ -55,6 +56,7 @@ class MADE(AutoregressiveNetwork):
         residual: bool = False,
         direct: bool = False,
         dropout: float = 0.0,
+        levels: int | None = None,
         condition_shape: Sequence[int] | None = None,
         output_initializer: str | keras.initializers.Initializer = "glorot_uniform",
         seed: int = 0,
@@ -62,7 +64,7 @@ class MADE(AutoregressiveNetwork):
     ):
         random = FrozenRandom(seed)
         order = _input_order(input_order, math.prod(event_shape), random)
-        super().__init__(event_shape, params_size, order, condition_shape, **kwargs)
+        super().__init__(event_shape, params_size, order, levels=levels, condition_shape=condition_shape, **kwargs)
         self.hidden_units = checked_sizes("hidden_units", hidden_units)
         self.activation = keras.activations.get(activation)
         self.input_order, self.hidden_degrees, self.residual, self.seed = input_order, hidden_degrees, residual, seed
@@ -98,7 +100,7 @@ class MADE(AutoregressiveNetwork):
         self.built = True
 
     def call(self, x, condition=None, training=None):
-        inputs = h = reorder(ops.reshape(x, (-1, self.event_size)), self.order, axis=1)
+        inputs = h = reorder(ops.reshape(self.seen(x), (-1, self.event_size)), self.order, axis=1)
         for i, (layer, c) in enumerate(zip(self.hidden, self._condition_terms(condition), strict=True)):
             y = layer(h) if c is None else layer(h) + c
             y = self.dropout(self.activation(y), training=training)
@@ -123,12 +125,15 @@ class MADE(AutoregressiveNetwork):
         blocks = MADEBlocks(self, 1)
         return blocks.weights(condition), *blocks.empty(batch_size)
 
-    def step(self, t, x_prev, state):
+    def step(self, t, state):
         weights, x, hidden = state
-        # x_prev is noise at t = 0; a zero is written, which row 0 has anyway.
-        x = update_slice(x, [ops.maximum(t - 1, 0), 0], ops.where(t > 0, x_prev, ops.zeros_like(x_prev))[None])
-        (_, params), hidden = MADEBlocks(self, 1).block(t, weights, x, hidden, lambda j, params: (x_prev, [params]))
+        # What it emits is not kept: `see` tells.
+        (_, params), hidden = MADEBlocks(self, 1).block(t, weights, x, hidden, lambda j, params: (params[:, 0], [params]))
         return params[0], (weights, x, hidden)
+
+    def see(self, t, x, state):
+        weights, known, hidden = state
+        return weights, update_slice(known, [t, 0], self.seen(x)[None]), hidden
 
     def generate(self, emit, inputs, condition=None, *, output_shapes=()):
         inputs = keras.tree.map_structure(self._in_order, inputs)
@@ -143,9 +148,7 @@ class MADE(AutoregressiveNetwork):
 
     def get_config(self):
         return {
-            **super().get_config(),
-            "event_shape": self.event_shape,
-            "params_size": self.params_size,
+            **self._common_config(),
             "hidden_units": self.hidden_units,
             "activation": keras.activations.serialize(self.activation),
             "input_order": self.input_order if isinstance(self.input_order, str) else self.order.tolist(),
@@ -153,7 +156,6 @@ class MADE(AutoregressiveNetwork):
             "residual": self.residual,
             "direct": self.direct is not None,
             "dropout": self.dropout.rate,
-            "condition_shape": self.condition_shape,
             "output_initializer": keras.initializers.serialize(self.output_initializer),
             "seed": self.seed,
         }

@@ -53,26 +53,29 @@ class MADEBlocks:
         order = ops.pad(order, [[0, self.num_positions - self.network.event_size]])
         n, size = ops.shape(keras.tree.flatten(inputs)[0])[2], self.block_size
         x, hidden = self.empty(n)
+        apart = self.network.unit != 1  # Whether x is kept as it is emitted beside x as it is seen, the first of what is kept.
 
-        def body(b, x, hidden, outputs):
+        def body(b, x, hidden, kept):
             inputs_b = keras.tree.map_structure(lambda u: take_row(u, b), inputs)
 
             def emit_j(j, params):
                 inputs_j = keras.tree.map_structure(lambda u: u[j], inputs_b)
                 x_j, outputs_j = emit(take_row(order, b * size + j), params, inputs_j)
-                return ops.cast(x_j, self.network.compute_dtype), outputs_j
+                x_j = ops.cast(x_j, self.network.compute_dtype)
+                return self.network.seen(x_j), [x_j, *outputs_j] if apart else outputs_j
 
-            (x_b, *outputs_b), hidden = self.block(b, used, x, hidden, emit_j)
-            x, *outputs = keep([x, *outputs], b * size, [x_b, *outputs_b])
-            return b + 1, x, hidden, outputs
+            new, hidden = self.block(b, used, x, hidden, emit_j)
+            x, *kept = keep([x, *kept], b * size, new)
+            return b + 1, x, hidden, kept
 
-        b = ops.convert_to_tensor(0)
-        outputs = [ops.zeros((self.num_positions, n, *shape), self.network.compute_dtype) for shape in output_shapes]
+        b, shapes = ops.convert_to_tensor(0), [(), *output_shapes] if apart else output_shapes
+        kept = [ops.zeros((self.num_positions, n, *shape), self.network.compute_dtype) for shape in shapes]
         for end in self.ends:
             used, (x, *hidden) = self.up_to(end, weights, [x, *hidden])
-            loop = (b, x, hidden, outputs)
-            b, x, hidden, outputs = ops.while_loop(lambda b, *_: b < end, body, loop, maximum_iterations=end)  # noqa: B023
-        return x[: self.network.event_size], [u[: self.network.event_size] for u in outputs]
+            loop = (b, x, hidden, kept)
+            b, x, hidden, kept = ops.while_loop(lambda b, *_: b < end, body, loop, maximum_iterations=end)  # noqa: B023
+        x, *outputs = [u[: self.network.event_size] for u in (kept if apart else [x, *kept])]
+        return x, outputs
 
     def weights(self, condition):
         """The kernel and bias of every layer in blocks, for `block`."""
@@ -111,7 +114,7 @@ class MADEBlocks:
         return weights, [ops.pad(s, [[0, size - s.shape[0]], [0, 0]]) for s, size in zip(states, sizes, strict=True)]
 
     def block(self, b, weights, x, hidden, emit):
-        """Block b: `emit(j, params [n, params_size]) -> (x [n], outputs)` for each position j of it.
+        """Block b: `emit(j, params [n, params_size]) -> (x [n] as it is seen, outputs)` for each position j of it.
 
         Returns ([x of the block [block_size, n], its outputs [block_size, n, *shape]], the new activations of all blocks).
         """

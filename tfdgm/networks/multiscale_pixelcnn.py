@@ -46,7 +46,7 @@ class MultiscalePixelCNN(AutoregressiveNetwork):
       kernel_size: of the convolutions that are not 1x1, odd.
       head_filters: width between the last two convolutions, a multiple of the channels.
       dropout: rate inside each block, in training only.
-      condition_shape: shape of the condition, or None.
+      levels, condition_shape: as in `AutoregressiveNetwork`.
       seed: of dropout.
     """
 
@@ -62,6 +62,7 @@ class MultiscalePixelCNN(AutoregressiveNetwork):
         kernel_size: int = 3,
         head_filters: int = 96,
         dropout: float = 0.0,
+        levels: int | None = None,
         condition_shape: Sequence[int] | None = None,
         seed: int = 0,
         **kwargs,
@@ -81,7 +82,7 @@ class MultiscalePixelCNN(AutoregressiveNetwork):
         # Within a group colour after colour, so that what is drawn at once stands together.
         groups = [np.moveaxis(_corner(positions, i, stride)[0], -1, 0) for stride in strides for i in (1, 2, 3)]
         order = np.concatenate([first.ravel(), *(group.ravel() for group in groups)])
-        super().__init__(event_shape, params_size, order, condition_shape, **kwargs)
+        super().__init__(event_shape, params_size, order, levels=levels, condition_shape=condition_shape, **kwargs)
         #: The flat index of each sub-pixel; the spacing of the pixels that are known after each doubling.
         self._positions, self._strides = positions, strides
         #: What `step` does at t: 0 nothing, 1 a pixel of the first image, 2 the start of a group in one colour.
@@ -99,7 +100,7 @@ class MultiscalePixelCNN(AutoregressiveNetwork):
             "condition_shape": condition_shape,
             "dtype": self.dtype_policy,
         }
-        self.base = GatedPixelCNN(first.shape[1:], num_layers=base_layers, seed=seed, **options)
+        self.base = GatedPixelCNN(first.shape[1:], num_layers=base_layers, levels=levels, seed=seed, **options)
         self.groups = [
             _GroupNetwork(i, channels, num_layers=num_layers, seed=seed + base_layers + g * num_layers, **options)
             for g, i in enumerate([1, 2, 3] * num_scales)
@@ -108,7 +109,7 @@ class MultiscalePixelCNN(AutoregressiveNetwork):
 
     def call(self, x, condition=None, training=None):
         x, given = self._as_image(x), {"condition": condition, "training": training}
-        params = self.base(_corner(x, 0, self._strides[0]), **given)
+        params, x = self.base(_corner(x, 0, self._strides[0]), **given), self.seen(x)
         for stride, networks in self._scales():
             corners = [_corner(x, i, stride) for i in range(4)]
             of_groups = [network(corners[:i], corners[i], **given) for i, network in enumerate(networks, start=1)]
@@ -131,7 +132,7 @@ class MultiscalePixelCNN(AutoregressiveNetwork):
         for stride, networks in self._scales():
             corners = [image]
             for i, network in enumerate(networks, start=1):
-                features = network.features([x for x, *_ in corners], condition)
+                features = network.features([self.seen(x) for x, *_ in corners], condition)
                 positions = _corner(self._positions, i, stride)
                 corners.append(self._draw_group(emit, network, features, positions, corner_of_inputs(i, stride)))
             image = [_merge(parts) for parts in zip(*corners, strict=True)]
@@ -144,7 +145,7 @@ class MultiscalePixelCNN(AutoregressiveNetwork):
         x = ops.zeros((*shape, self.num_channels), self.compute_dtype)
         outputs = []
         for channel in range(self.num_channels):
-            params = network.head(features, x)[..., channel, :]
+            params = network.head(features, self.seen(x))[..., channel, :]
             # The pixels are rows of one large batch.
             position = ops.reshape(ops.broadcast_to(positions[..., channel], shape), (-1,))
             at = keras.tree.map_structure(lambda u, c=channel: _as_rows(u[:, :, :, c]), inputs)
@@ -159,18 +160,16 @@ class MultiscalePixelCNN(AutoregressiveNetwork):
         params = ops.zeros((self.event_size, batch_size, self.params_size), self.compute_dtype)
         return self.base.initial_state(batch_size, condition), x, params, [] if condition is None else [condition]
 
-    def step(self, t, x_prev, state):
+    def step(self, t, state):
         # Where a group begins, in each colour, one whole `call` gives the parameters of all its pixels, which lie ready then:
         # O(log n) calls in all.
         base, x, params, condition = state
-        # x_prev is ignored at t = 0; a zero is written, which is there anyway.
-        x = update_slice(x, [ops.maximum(t - 1, 0), 0], ops.where(t > 0, x_prev, ops.zeros_like(x_prev))[None])
 
         def go_on():
             return params, base
 
         def step_of_base():
-            params_t, after = self.base.step(t, x_prev, base)
+            params_t, after = self.base.step(t, base)
             return update_slice(params, [t, 0, 0], params_t[None]), after
 
         def start_group():
@@ -178,6 +177,11 @@ class MultiscalePixelCNN(AutoregressiveNetwork):
 
         params, base = ops.switch(ops.convert_to_tensor(self._branches)[t], [go_on, step_of_base, start_group])
         return params[t], (base, x, params, condition)
+
+    def see(self, t, x, state):
+        base, known, params, condition = state
+        base = ops.cond(t < self.base.event_size, lambda: self.base.see(t, x, base), lambda: base)
+        return base, update_slice(known, [t, 0], x[None]), params, condition
 
     def _scales(self):
         """(spacing of pixels, networks of the three groups) of each doubling."""
@@ -192,9 +196,7 @@ class MultiscalePixelCNN(AutoregressiveNetwork):
 
     def get_config(self):
         return {
-            **super().get_config(),
-            "event_shape": self.event_shape,
-            "params_size": self.params_size,
+            **self._common_config(),
             "num_scales": self.num_scales,
             "filters": self.filters,
             "num_layers": self.num_layers,
@@ -202,7 +204,6 @@ class MultiscalePixelCNN(AutoregressiveNetwork):
             "kernel_size": self.kernel_size,
             "head_filters": self.head_filters,
             "dropout": self.dropout_rate,
-            "condition_shape": self.condition_shape,
             "seed": self.seed,
         }
 

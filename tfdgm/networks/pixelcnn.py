@@ -30,7 +30,7 @@ class PixelCNN(ImageNetwork):
       head_filters: width between the last two layers, a multiple of the channels.
       activation: g, any Keras activation.
       dropout: rate inside each block, after conv_B, in training only.
-      condition_shape: shape of the condition, or None.
+      levels, condition_shape: as in `AutoregressiveNetwork`.
       seed: of dropout.
     """
 
@@ -46,11 +46,12 @@ class PixelCNN(ImageNetwork):
         head_filters: int = 96,
         activation: str | Callable = "relu",
         dropout: float = 0.0,
+        levels: int | None = None,
         condition_shape: Sequence[int] | None = None,
         seed: int = 0,
         **kwargs,
     ):
-        super().__init__(event_shape, params_size, condition_shape, **kwargs)
+        super().__init__(event_shape, params_size, levels=levels, condition_shape=condition_shape, **kwargs)
         self.filters, self.num_layers, self.head_filters = filters, num_layers, head_filters
         self.kernel_size, self.first_kernel_size, self.seed = kernel_size, first_kernel_size, seed
         self.activation = keras.activations.get(activation)
@@ -80,7 +81,7 @@ class PixelCNN(ImageNetwork):
 
     def call(self, x, condition=None, training=None):
         g = self.activation
-        h = self.first(self._as_image(x))
+        h = self.first(self._as_image(self.seen(x)))
         blocks = zip(self.narrow, self.spatial, self.widen, self.dropout, self._condition_terms(condition), strict=True)
         for narrow, spatial, widen, dropout, c in blocks:
             y = spatial(g(narrow(g(h))))
@@ -111,7 +112,7 @@ class PixelCNN(ImageNetwork):
             for i, (layer, w, a, r) in enumerate(zip(self._convolutions, weights, above, row, strict=True))
         ]
 
-    def see(self, column, channel, x, row):
+    def see_in_row(self, column, channel, x, row):
         return [self.first.write(column, channel, x[:, None], row[0]), *row[1:]]
 
     def step_in_row(self, column, channel, weights, above, row):
@@ -140,9 +141,7 @@ class PixelCNN(ImageNetwork):
 
     def get_config(self):
         return {
-            **super().get_config(),
-            "event_shape": self.event_shape,
-            "params_size": self.params_size,
+            **self._common_config(),
             "filters": self.filters,
             "num_layers": self.num_layers,
             "kernel_size": self.kernel_size,
@@ -150,6 +149,5 @@ class PixelCNN(ImageNetwork):
             "head_filters": self.head_filters,
             "activation": keras.activations.serialize(self.activation),
             "dropout": self.dropout[0].rate if self.dropout else 0.0,
-            "condition_shape": self.condition_shape,
             "seed": self.seed,
         }

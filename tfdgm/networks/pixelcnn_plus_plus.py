@@ -25,7 +25,7 @@ class PixelCNNPlusPlus(ImageNetwork):
     many blocks and one more on the way up (on the coarsest level no more), each with its mirror image as the skip. At the end
     params = nin(elu(ul)).
 
-    With `levels` and more than one channel, that is one mixture a pixel over its colours together, from which come the parameters
+    With more than one channel, that is one mixture a pixel over its colours together, from which come the parameters
     of each colour given those before it: see `ColourCoupling`.
 
     The paper's network for CIFAR-10 has event_shape=(32, 32, 3), levels=256, params_size=30, filters=160, num_resnets=5 and
@@ -41,12 +41,13 @@ class PixelCNNPlusPlus(ImageNetwork):
     Args:
       event_shape: (height, width) or (height, width, channels); height and width are multiples of 2^num_downsamplings.
       params_size: parameters per sub-pixel.
-      levels: L, where params are those of `families.DiscretizedLogisticMixture`; needed for more than one channel.
+      num_components: K, where params are those of a `families.DiscretizedLogisticMixture`, else None. With more than one channel
+        they must be, and `levels` be given.
       filters: width of u and ul.
       num_resnets: blocks on a level, in each direction.
       num_downsamplings: how often height and width are halved.
       dropout: rate within the blocks, in training only.
-      condition_shape: shape of the condition c, or None.
+      levels, condition_shape: as in `AutoregressiveNetwork`.
       seed: of dropout.
     """
 
@@ -57,18 +58,19 @@ class PixelCNNPlusPlus(ImageNetwork):
         event_shape: Sequence[int],
         *,
         params_size: int = 1,
-        levels: int | None = None,
+        num_components: int | None = None,
         filters: int = 32,
         num_resnets: int = 1,
         num_downsamplings: int = 2,
         dropout: float = 0.5,
+        levels: int | None = None,
         condition_shape: Sequence[int] | None = None,
         seed: int = 0,
         **kwargs,
     ):
-        super().__init__(event_shape, params_size, condition_shape, **kwargs)
-        self.levels, self.filters, self.num_resnets, self.num_downsamplings = levels, filters, num_resnets, num_downsamplings
-        self.dropout_rate, self.seed = dropout, seed
+        super().__init__(event_shape, params_size, levels=levels, condition_shape=condition_shape, **kwargs)
+        self.num_components, self.filters, self.num_resnets = num_components, filters, num_resnets
+        self.num_downsamplings, self.dropout_rate, self.seed = num_downsamplings, dropout, seed
         channels, policy = self.num_channels, self.dtype_policy
         if filters < 1 or num_resnets < 1 or num_downsamplings < 0:
             raise ValueError(
@@ -82,12 +84,13 @@ class PixelCNNPlusPlus(ImageNetwork):
             )
         self.coupling = None
         if channels > 1:
-            if levels is None or params_size % 3:
+            if not levels or not num_components or params_size != 3 * num_components:
                 raise ValueError(
-                    f"The {channels} channels are joined by a mixture of discretized logistics: `levels` and a `params_size` of "
-                    f"3 a component must be given. Received: levels={levels}, params_size={params_size}"
+                    f"The {channels} channels are joined by a mixture of discretized logistics: `levels`, `num_components` and a "
+                    "`params_size` of 3 a component must be given. "
+                    f"Received: levels={levels}, num_components={num_components}, params_size={params_size}"
                 )
-            self.coupling = ColourCoupling(levels, params_size // 3, channels)
+            self.coupling = ColourCoupling(levels, num_components, channels)
         # One more channel, of ones, tells the image from what lies around it.
         self.first_u = VerticalConv2D(channels + 1, filters, 3, dtype=policy)
         self.first_above = VerticalConv2D(channels + 1, filters, 3, mask_type="A", dtype=policy)
@@ -102,7 +105,7 @@ class PixelCNNPlusPlus(ImageNetwork):
         self.built = True
 
     def call(self, x, condition=None, training=None):
-        x = self._as_image(x)
+        x = self._as_image(self.seen(x))
         padded = ops.concatenate([x, ops.ones_like(x[..., :1])], axis=-1)
         above = ops.pad(padded[:, :-1], [[0, 0], [1, 0], [0, 0], [0, 0]])
         left = ops.pad(padded[:, :, :-1], [[0, 0], [0, 0], [1, 0], [0, 0]])
@@ -225,7 +228,7 @@ class PixelCNNPlusPlus(ImageNetwork):
             of_ul.append(block_ul.conv_2.start_row(second, seen[2 * k + 1]))
         return y, [{**kept, "u": list(rows), "u_down": u_down, "ul": ops.concatenate(of_ul, axis=-1)}, *deeper]
 
-    def see(self, column, channel, x, row):
+    def see_in_row(self, column, channel, x, row):
         row = {**row, "x": update_slice(row["x"], [column + 1, 0, channel], x[None, :, None])}
         return row if self.coupling is None else {**row, "pixel": self.coupling.see(channel, x, row["pixel"])}
 
@@ -282,15 +285,12 @@ class PixelCNNPlusPlus(ImageNetwork):
 
     def get_config(self):
         return {
-            **super().get_config(),
-            "event_shape": self.event_shape,
-            "params_size": self.params_size,
-            "levels": self.levels,
+            **self._common_config(),
+            "num_components": self.num_components,
             "filters": self.filters,
             "num_resnets": self.num_resnets,
             "num_downsamplings": self.num_downsamplings,
             "dropout": self.dropout_rate,
-            "condition_shape": self.condition_shape,
             "seed": self.seed,
         }
 

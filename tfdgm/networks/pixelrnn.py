@@ -33,7 +33,7 @@ class PixelRNN(ImageNetwork):
       first_kernel_size: of conv_A, odd.
       head_filters: width between the last two convolutions, a multiple of the channels.
       dropout: rate after each LSTM, in training only.
-      condition_shape: shape of the condition, or None.
+      levels, condition_shape: as in `AutoregressiveNetwork`.
       seed: of dropout.
     """
 
@@ -49,11 +49,12 @@ class PixelRNN(ImageNetwork):
         first_kernel_size: int = 7,
         head_filters: int = 96,
         dropout: float = 0.0,
+        levels: int | None = None,
         condition_shape: Sequence[int] | None = None,
         seed: int = 0,
         **kwargs,
     ):
-        super().__init__(event_shape, params_size, condition_shape, **kwargs)
+        super().__init__(event_shape, params_size, levels=levels, condition_shape=condition_shape, **kwargs)
         self.kind, self.filters, self.num_layers, self.head_filters = kind, filters, num_layers, head_filters
         self.kernel_size, self.first_kernel_size, self.dropout_rate, self.seed = kernel_size, first_kernel_size, dropout, seed
         if kind not in ("row", "diagonal"):
@@ -86,7 +87,7 @@ class PixelRNN(ImageNetwork):
         self.built = True
 
     def call(self, x, condition=None, training=None):
-        x = self._as_image(x)
+        x = self._as_image(self.seen(x))
         h, offsets = self.first(x), self._with_own_pixels(self._condition_terms(condition), x)
         for lstm, widen, dropout, offset in zip(self.lstm, self.widen, self.dropout, offsets, strict=True):
             h = h + widen(dropout(lstm(h, offset=offset), training=training))
@@ -125,7 +126,7 @@ class PixelRNN(ImageNetwork):
             above[at] = lstm.start_row(i, weights[at], above[at], row[at], offset=offset)
         return above
 
-    def see(self, column, channel, x, row):
+    def see_in_row(self, column, channel, x, row):
         return [self.first.write(column, channel, x[:, None], row[0]), *row[1:]]
 
     def step_in_row(self, column, channel, weights, above, row):
@@ -154,16 +155,13 @@ class PixelRNN(ImageNetwork):
 
     def get_config(self):
         return {
-            **super().get_config(),
-            "event_shape": self.event_shape,
+            **self._common_config(),
             "kind": self.kind,
-            "params_size": self.params_size,
             "filters": self.filters,
             "num_layers": self.num_layers,
             "kernel_size": self.kernel_size,
             "first_kernel_size": self.first_kernel_size,
             "head_filters": self.head_filters,
             "dropout": self.dropout_rate,
-            "condition_shape": self.condition_shape,
             "seed": self.seed,
         }

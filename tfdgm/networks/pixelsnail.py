@@ -40,7 +40,7 @@ class PixelSNAIL(ImageNetwork):
       num_layers: convolutional residual blocks before each attention. The paper: 4 (ImageNet: 5).
       key_size: features of q and k for each colour. The paper: 16.
       dropout: rate within each residual block, in training only.
-      condition_shape: shape of the condition, or None.
+      levels, condition_shape: as in `AutoregressiveNetwork`.
       seed: of dropout.
     """
 
@@ -54,11 +54,12 @@ class PixelSNAIL(ImageNetwork):
         num_layers: int = 4,
         key_size: int = 16,
         dropout: float = 0.0,
+        levels: int | None = None,
         condition_shape: Sequence[int] | None = None,
         seed: int = 0,
         **kwargs,
     ):
-        super().__init__(event_shape, params_size, condition_shape, **kwargs)
+        super().__init__(event_shape, params_size, levels=levels, condition_shape=condition_shape, **kwargs)
         self.filters, self.num_blocks, self.num_layers, self.key_size = filters, num_blocks, num_layers, key_size
         self.dropout_rate, self.seed = dropout, seed
         channels = self.num_channels
@@ -80,7 +81,7 @@ class PixelSNAIL(ImageNetwork):
         self.built = True
 
     def call(self, x, condition=None, training=None):
-        x = self._as_image(x)
+        x = self._as_image(self.seen(x))
         h = self.first(x)
         for block in self.blocks:
             h = block(h, x, self._as_pixel(condition), training=training)
@@ -103,7 +104,7 @@ class PixelSNAIL(ImageNetwork):
         first = self.first.start_row(weights[0], above[0], row[0])
         return [first, *(block.start_row(i, w, a, r) for block, w, a, r in blocks), above[-1]]
 
-    def see(self, column, channel, x, row):
+    def see_in_row(self, column, channel, x, row):
         return [self.first.write(column, channel, x[:, None], row[0]), *row[1:]]
 
     def step_in_row(self, column, channel, weights, above, row):
@@ -121,15 +122,12 @@ class PixelSNAIL(ImageNetwork):
 
     def get_config(self):
         return {
-            **super().get_config(),
-            "event_shape": self.event_shape,
-            "params_size": self.params_size,
+            **self._common_config(),
             "filters": self.filters,
             "num_blocks": self.num_blocks,
             "num_layers": self.num_layers,
             "key_size": self.key_size,
             "dropout": self.dropout_rate,
-            "condition_shape": self.condition_shape,
             "seed": self.seed,
         }
 

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from tfdgm import serving
 from tfdgm.serving.saved_model import DESCRIPTION
-from tfdgm.tasks.autoregressive_checks import params_of_call
+from tfdgm.tasks.autoregressive_checks import draws_of_call
 from tfdgm.tasks.check import Check
 from tfdgm.tasks.sample_checks import same_sample
 from tfdgm.tasks.score_checks import same_scores
@@ -81,8 +81,7 @@ def _completion(name, model, rows, condition, seeds, signature, tolerance):
     known = known.reshape(x.shape)
     given = {} if condition is None else {"condition": tf.constant(condition, model.compute_dtype)}
     completed = signature(x=x, known=tf.cast(known, x.dtype), seed=seeds, **given)["x"]
-    params = params_of_call(distribution, completed, given.get("condition"))
-    drawn = distribution.family.sample(params, distribution.draw_noise(seeds))
+    drawn = draws_of_call(distribution, completed, given.get("condition"), distribution.draw_noise(seeds))
     return same_sample(name, np.where(known, x, drawn), completed, tolerance, "signature, draws of call")
 
 

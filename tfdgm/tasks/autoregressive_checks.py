@@ -1,6 +1,6 @@
 """Checks of an `Autoregressive` distribution: network, family, sampler and score belong to one another.
 
-Levels reach networks as 0..1, reals as they are. Parameters of `call` at given rows are what all else is measured against.
+Parameters of `call` at given rows are what all else is measured against.
 """
 
 import numpy as np
@@ -33,19 +33,20 @@ def checks(subject):
     noise = source.draw_noise(seeds_of(seed, n))
     condition = subject.conditions_of_source(subject.conditions(n))
     x = subject.method(source, "from_noise")(noise, condition)
-    again = source.family.sample(params_of_call(source, x, condition), noise)
+    again = draws_of_call(source, x, condition, noise)
     yield draws_follow_call(names[0], x, again, tolerances.inverse, tolerances.ties)
     family = source.family
     n = rows_for_residuals(subject.rows_of_a_test, subject.size, family.levels)
     x, condition = subject.samples(n)
     x, condition = subject.to_source(x, condition), subject.conditions_of_source(condition)
-    params = params_of_call(source, x, condition)
-    of_positions = tf.reshape(family.log_prob(params, tf.cast(x, params.dtype)), (n, -1))
+    params, has_ended = params_of_call(source, x, condition), source.likelihood.has_ended(x)
+    of_positions = family.log_prob(params, tf.cast(x, params.dtype), source.likelihood.positions)
+    of_positions = tf.reshape(tf.where(has_ended, tf.zeros_like(of_positions), of_positions), (n, -1))
     score = subject.method(source, "log_prob_of_rows")(x, condition)
     parts = tf.reduce_sum(of_positions, axis=1)
     yield same_scores(names[1], score, parts, tolerances.score, "log_prob, family's at parameters of call")
     params, x = tf.reshape(params, (n, subject.size, -1)), np.asarray(x).reshape(n, subject.size)
-    yield samples_follow_score(names[2], family, params, x, seed)
+    yield samples_follow_score(names[2], family, params, x, seed, np.reshape(has_ended, x.shape))
     some = np.random.default_rng(seed).permutation(x.size)[:1024]
     params, x = tf.gather(tf.reshape(params, (x.size, -1)), some), x.ravel()[some]
     yield family_draws(names[3], family, params, seed)
@@ -54,13 +55,20 @@ def checks(subject):
 
 def params_of_call(distribution, x, condition):
     """The network's parameters [n, *event, params_size] at rows x, from `call`."""
-    network, levels = distribution.network, distribution.family.levels
-    x = tf.cast(x, network.compute_dtype)
-    return network(x / (levels - 1) if levels else x, condition=distribution.standardized(condition))
+    network = distribution.network
+    return network(tf.cast(x, network.compute_dtype), condition=distribution.standardized(condition))
+
+
+def draws_of_call(distribution, x, condition, uniforms):
+    """Each position of rows x drawn again, from what `call` gives at x and the uniform numbers of `draw_noise`; what follows an
+    `end` as it is."""
+    likelihood = distribution.likelihood
+    drawn = likelihood.family.sample(params_of_call(distribution, x, condition), uniforms, likelihood.positions)
+    return tf.where(likelihood.has_ended(x), tf.cast(x, drawn.dtype), drawn)
 
 
 def draws_follow_call(name, x, again, tolerance, allowed):
-    """A sample x, and each of its positions drawn again, from what `call` gives at that sample and the same uniform numbers.
+    """A sample x, and `draws_of_call` at that sample and the same uniform numbers.
 
     Null hypothesis: they agree. Statistic: the rows that differ, in the worst position; `allowed` where a uniform number is on
     the edge between two values or components, and rounding chooses. Exact; built to see one position's parameters moved by 0.1,
@@ -71,15 +79,16 @@ def draws_follow_call(name, x, again, tolerance, allowed):
     return Check(name, int(count.max()), allowed, f"rows of {len(x)} that differ at position {int(count.argmax())}")
 
 
-def samples_follow_score(name, family, params, x, seed):
+def samples_follow_score(name, family, params, x, seed, has_ended):
     """x [n, D] and the parameters [n, D, P] of `call` at x: are the samples draws from the density that scores them?
+    has_ended [n, D]: where x is what it is with probability 1.
 
     Null hypothesis: x_t ~ p(x_t | x_<t). Then F(x_t | x_<t) (of integers, a uniform number between F(x_t - 1) and F(x_t)) are
     independent uniform numbers, and log P(x_t | x_<t) is on average what it should be. Level 1e-7. Built to see a temperature of
     0.9 in 8,000 positions of middling entropy, and of 0.95 in 30,000.
     """
     n, size = x.shape
-    scores, found = _normal_scores(family, tf.reshape(params, (n * size, -1)), x.reshape(-1), seed)
+    scores, found = _normal_scores(family, tf.reshape(params, (n * size, -1)), x.reshape(-1), seed, has_ended.reshape(-1))
     if scores is None:
         return Check.skip(name, found)
     return _worse(name, evidence.against_standard_normal(scores.reshape(n, size)), found, f"{n} rows")
@@ -93,7 +102,7 @@ def family_draws(name, family, params, seed):
     params = tf.gather(params, np.arange(count) % len(params))
     uniforms = tf.constant(random.uniform(2.0**-24, 1 - 2.0**-24, (count, family.uniforms_size)), params.dtype)
     x = np.asarray(family.sample(params, uniforms), np.float64)
-    scores, found = _normal_scores(family, params, x, seed + 1)
+    scores, found = _normal_scores(family, params, x, seed + 1, np.zeros(count, bool))
     if scores is None:
         return Check.skip(name, found)
     return _worse(name, evidence.against_standard_normal(scores), found, f"{count} draws")
@@ -127,14 +136,15 @@ def _worse(name, first, second, detail):
     return Check(name, value, evidence.LEVEL, f"-log10 p of the {statistic}, {detail}")
 
 
-def _normal_scores(family, params, x, seed):
-    """x [m] drawn from params [m, P] as standard normal numbers, and for levels the evidence of their log P as well; (None, why)
-    where there is no distribution function."""
+def _normal_scores(family, params, x, seed, is_certain):
+    """x [m], drawn from params [m, P] or where it is_certain [m] known beforehand, as standard normal numbers, and for levels the
+    evidence of their log P as well; (None, why) where there is no distribution function."""
     found = None
     if family.levels:
-        log_p = _log_table(family, params)
         chosen = np.clip(x, 0, family.levels - 1).astype(int)
-        found = evidence.against_surprise(log_p, np.eye(family.levels, dtype=bool)[chosen])
+        is_chosen = np.eye(family.levels, dtype=bool)[chosen]
+        log_p = np.where(is_certain[:, None], np.where(is_chosen, 0, -np.inf), _log_table(family, params))
+        found = evidence.against_surprise(log_p, is_chosen)
         p = np.exp(log_p)
         upper = np.take_along_axis(np.cumsum(p, axis=1), chosen[:, None], axis=1)[:, 0]
         u = upper - np.random.default_rng(seed).uniform(size=len(x)) * np.take_along_axis(p, chosen[:, None], axis=1)[:, 0]

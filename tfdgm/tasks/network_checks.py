@@ -17,11 +17,12 @@ def checks(subject):
     """Of every autoregressive network: its masks, and what it generates by; the worst of them."""
     networks = subject.distribution.networks
     own = [n for n in networks if getattr(n.generate, "__func__", None) is not AutoregressiveNetwork.generate]
+    tolerance = subject.tolerances.network
     leaks = functools.partial(mask_leaks, rows=8) if subject.size <= MOST_DIMENSIONS else cut_leaks
     kinds = [
         ("mask leaks", networks, leaks),
-        ("generate = call", own, functools.partial(_generation_equals_call, subject, by_steps=False)),
-        ("step = call", networks, functools.partial(_generation_equals_call, subject, by_steps=True)),
+        ("generate = call", own, functools.partial(generation_equals_call, by_steps=False, tolerance=tolerance)),
+        ("step = call", networks, functools.partial(generation_equals_call, by_steps=True, tolerance=tolerance)),
     ]
     condition = None if subject.condition is None else tf.constant(subject.condition[:1], subject.exact.compute_dtype)
     for name, measured, measure in kinds:
@@ -31,13 +32,6 @@ def checks(subject):
         given = [None if network.condition_shape is None else condition for network in measured]
         found = [measure(name, network, c, seed=subject.seed) for network, c in zip(measured, given, strict=True)]
         yield worst_of(found, "networks")
-
-
-def _generation_equals_call(subject, name, network, condition, **arguments):
-    source = subject.source
-    of_levels = bool(source.is_autoregressive and source.levels and network is source.network)
-    arguments.update(tolerance=subject.tolerances.network, of_levels=of_levels)
-    return generation_equals_call(name, network, condition, **arguments)
 
 
 def mask_leaks(name, network, condition=None, *, rows=3, seed=0):
@@ -64,50 +58,52 @@ def cut_leaks(name, network, condition=None, *, seed=0):
     """
     size, random = network.event_size, np.random.default_rng(seed)
     rank = np.argsort(network.order)
-    cuts = random.permutation(size)[:_BATCH, None]
-    kept, other = random.normal(size=(2, size))
+    cuts = random.permutation(network.num_positions)[:_BATCH, None]
+    kept, other = random.normal(size=(2, size)) * network.unit
     given = _given(condition, len(cuts))
     function = tf.function(lambda x: network(x, **given), autograph=False)
 
     def outputs(rows):
         x = tf.constant(rows.reshape(-1, *network.event_shape), network.compute_dtype)
-        return function(x).numpy().reshape(len(rows), size, -1)
+        return function(x).numpy().reshape(len(rows), network.num_positions, -1)
 
     expected = outputs(np.tile(kept, (len(cuts), 1)))
-    difference = np.abs(outputs(np.where(rank < cuts, kept, other)) - expected)
+    rank_of_input = np.repeat(rank, size // len(rank))
+    difference = np.abs(outputs(np.where(rank_of_input < cuts, kept, other)) - expected)
     moved = ~(difference <= 1e-5 * (1 + np.abs(expected))).all(axis=-1)
     leaks = np.argwhere(moved & (rank <= cuts))
-    detail = f"parameters that see what comes later, over {len(cuts)} of {size} cuts"
+    detail = f"parameters that see what comes later, over {len(cuts)} of {len(rank)} cuts"
     return Check(name, len(leaks), 0, detail + (f"; one at position {leaks[0][1]}" if len(leaks) else ""))
 
 
 def connections(network, condition=None, *, rows=3, seed=0):
-    """Which outputs move when one input does: bool [D inputs, D outputs], by flat index into the event."""
-    size, random = network.event_size, np.random.default_rng(seed)
+    """Which outputs move when one input does: bool [D inputs, D outputs], by flat index of the position."""
+    size, count, random = network.event_size, network.num_positions, np.random.default_rng(seed)
     together = max(1, min(rows, _BATCH // size))
     given = _given(condition, together * size)
     function = tf.function(lambda x: network(x, **given), autograph=False)
-    moved = np.zeros((size, size), bool)
+    moved = np.zeros((size, count), bool)
     for _ in range(0, rows, together):
         x = np.repeat(random.normal(size=(together, 1, size)), size, axis=1)
         other = x + np.eye(size) * random.choice([-1, 1], (together, size, 1)) * random.uniform(1, 3, (together, size, 1))
         outputs = []
         for inputs in (x, other):
-            inputs = tf.constant(inputs.reshape(-1, *network.event_shape), network.compute_dtype)
-            outputs.append(function(inputs).numpy().reshape(together, size, size, -1))
+            inputs = tf.constant(inputs.reshape(-1, *network.event_shape) * network.unit, network.compute_dtype)
+            outputs.append(function(inputs).numpy().reshape(together, size, count, -1))
         moved |= (outputs[0] != outputs[1]).any(axis=(0, -1))
-    return moved
+    return moved.reshape(count, -1, count).any(axis=1)
 
 
-def generation_equals_call(name, network, condition=None, *, by_steps, tolerance, rows=3, seed=0, of_levels=False):
+def generation_equals_call(name, network, condition=None, *, by_steps, tolerance, rows=3, seed=0):
     """How far the parameters met while x is generated (here: a given x) are from those of `call` at that x.
 
-    by_steps: one `step` a position, or the network's own `generate`. of_levels: whether x is between 0 and 1, as levels reach a
-    network, rather than standard normal. The difference is relative to max(1, |params|).
+    by_steps: one `step` a position, or the network's own `generate`. x is standard normal, or of a network of levels between the
+    first and the last. The difference is relative to max(1, |params|).
     """
     random = np.random.default_rng(seed)
     shape = (rows, *network.event_shape)
-    x = tf.constant(random.uniform(size=shape) if of_levels else random.normal(size=shape), network.compute_dtype)
+    x = random.normal(size=shape) if network.levels is None else random.uniform(0, network.unit, shape)
+    x = tf.constant(x, network.compute_dtype)
     given = _given(condition, rows)
 
     def run():

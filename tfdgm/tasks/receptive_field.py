@@ -39,7 +39,7 @@ def receptive_field(model, position, *, condition=None, rows=32, seed=0):
     if condition is None and model.condition_shape is not None:
         condition = random.normal(size=(rows, *model.condition_shape))
     condition = model.check_condition(condition, (rows,))
-    x = tf.constant(random.normal(size=(rows, *model.event_shape)), network.compute_dtype)
+    x = tf.constant(random.normal(size=(rows, *model.event_shape)) * network.unit, network.compute_dtype)
     v = tf.constant(random.normal(size=(rows, network.params_size)), network.compute_dtype)
     with tf.GradientTape() as tape:
         tape.watch(x)

@@ -3,7 +3,7 @@ from keras import ops
 
 from tfdgm.families import Family
 from tfdgm.layers import Standardize
-from tfdgm.networks import AutoregressiveNetwork
+from tfdgm.networks import AutoregressiveLikelihood, AutoregressiveNetwork
 from tfdgm.training.mixed_precision import computing_in
 
 
@@ -18,7 +18,8 @@ class AutoregressiveTrainer(keras.Model):
 
     Args:
       network: an `AutoregressiveNetwork`.
-      family: a `Family` with levels.
+      family: a `Family`.
+      end: as in `networks.AutoregressiveLikelihood`.
       condition_scaling: a `layers.Standardize` of conditions; a new one by default.
       precision: policy of the network's layers in training steps, as in `training.computing_in`, or None.
     """
@@ -28,10 +29,12 @@ class AutoregressiveTrainer(keras.Model):
         network: AutoregressiveNetwork,
         family: Family,
         *,
+        end: int | None = None,
         condition_scaling: Standardize | None = None,
         precision: str | None = None,
     ):
         super().__init__(dtype=network.variable_dtype)
+        self.likelihood = AutoregressiveLikelihood(network, family, end=end, dtype=network.variable_dtype)
         self.network, self.family, self.precision = network, family, precision
         if condition_scaling is None and network.condition_shape is not None:
             condition_scaling = Standardize(network.condition_shape, dtype=network.variable_dtype)
@@ -51,18 +54,14 @@ class AutoregressiveTrainer(keras.Model):
         first step."""
         if condition is not None:
             self.condition_scaling.adapt(condition)
-        params = self.family.marginal_params(ops.cast(x, self.compute_dtype))
-        if params is not None:
-            self.network.start_at(params)
+        self.likelihood.adapt(x)
 
     def call(self, inputs, training=False):
         """log p(x) [n] of a batch."""
-        x = ops.cast(inputs["x"], self.compute_dtype)
         condition = None if self.condition_scaling is None else self.condition_scaling(inputs["condition"])
         with computing_in(self.network, self.precision if training else None):
-            params = self.network(x / (self.family.levels - 1), condition=condition, training=training)
-        log_prob = self.family.log_prob(ops.cast(params, x.dtype), x)
-        return ops.sum(ops.reshape(log_prob, (-1, self.network.event_size)), axis=-1)
+            log_prob = self.likelihood(inputs["x"], condition=condition, training=training)
+        return ops.sum(ops.reshape(log_prob, (-1, self.network.num_positions)), axis=-1)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """The mean over a batch, by which Keras's training steps go."""
