@@ -138,8 +138,8 @@ def score_files(path, source, out, *, condition=None, columns=None, options=(), 
         if found:
             raise data.DataError(found[-1]) from None
         raise
-    with FileSystems.open(FileSystems.join(out, INDEX)) as file:
-        return sum(int(line["rows"]) for line in csv.DictReader(io.TextIOWrapper(file, newline="")))
+    with io.TextIOWrapper(FileSystems.open(FileSystems.join(out, INDEX)), newline="") as file:
+        return sum(int(line["rows"]) for line in csv.DictReader(file))
 
 
 class _Read(beam.DoFn):
