@@ -26,6 +26,8 @@ class Autoregressive(Distribution):
     noise_law = "uniform"
 
     def __init__(self, network, family, *, end=None, missing=False, condition_scaling=None, name="autoregressive"):
+        if missing and network.position_shape:
+            raise ValueError(f"`missing` needs positions of one number each. Received: position_shape={network.position_shape}")
         self.likelihood = AutoregressiveLikelihood(network, family, end=end)
         if condition_scaling is None and network.condition_shape is not None:
             condition_scaling = Standardize(network.condition_shape, dtype=network.variable_dtype)

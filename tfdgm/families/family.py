@@ -1,9 +1,10 @@
+import abc
 import math
 
 from keras import ops
 
 
-class Family:
+class Family(abc.ABC):
     """A family of distributions over one scalar x, given `params_size` unconstrained parameters.
 
     Positions of an event may differ, as columns of several kinds do: methods take the `position`, flat indices that broadcast to
@@ -23,18 +24,18 @@ class Family:
     levels = None
     is_reparameterized = False
 
+    @abc.abstractmethod
     def log_prob(self, params, x, position=None):
         """params [..., params_size], x [..., *position_shape] -> [...], nats; -inf where x is none of the levels."""
-        raise NotImplementedError
 
     def log_probs(self, params, position=None):
         """Of a family of levels, `log_prob` of them all: params [..., params_size] -> [..., levels], nats."""
         position = None if position is None else ops.expand_dims(position, -1)
         return self.log_prob(params[..., None, :], ops.arange(self.levels, dtype=params.dtype), position)
 
+    @abc.abstractmethod
     def sample(self, params, uniforms, position=None):
         """params [..., params_size], uniforms [..., uniforms_size] in (0, 1) -> x [..., *position_shape], in params' dtype."""
-        raise NotImplementedError
 
     def initial_params(self):
         """Parameters [params_size] that a network's outputs start around without data, or None for zeros.

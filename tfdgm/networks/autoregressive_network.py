@@ -1,3 +1,4 @@
+import abc
 import math
 from collections.abc import Sequence
 
@@ -10,7 +11,7 @@ from tfdgm.arguments import check_types, check_whole
 from tfdgm.layers import reorder, take_row, update_slice
 
 
-class AutoregressiveNetwork(keras.layers.Layer):
+class AutoregressiveNetwork(keras.layers.Layer, abc.ABC):
     """The parameters of p(x_t | x_<t) for every position t, evaluated in two ways that give the same numbers.
 
     `call` scores: all positions at once, from a known x. `step` and `see` generate: one position at a time, each activation
@@ -79,22 +80,22 @@ class AutoregressiveNetwork(keras.layers.Layer):
         x = ops.cast(x, self.compute_dtype)
         return x if self.unit == 1 else x / self.unit
 
+    @abc.abstractmethod
     def call(self, x, condition=None, training=None):
         """x: [n, *event_shape] -> params [n, *grid_shape, params_size]; those of position t depend on x_<t only."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def initial_state(self, batch_size, condition=None):
         """The state before the first position (any structure of tensors)."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def step(self, t, state):
         """(params [n, params_size] of the position that comes t-th, the new state), once those before it are seen; t is a scalar
         integer."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def see(self, t, x, state):
         """The new state once x [n, *position_shape] is seen at the position that comes t-th, after its `step`."""
-        raise NotImplementedError
 
     def start_at(self, params):
         """Sets the output biases so that training starts from params [*grid_shape, params_size]; from their mean where

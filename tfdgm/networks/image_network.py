@@ -1,3 +1,4 @@
+import abc
 from collections.abc import Sequence
 
 import keras
@@ -35,17 +36,17 @@ class ImageNetwork(AutoregressiveNetwork):
         self.height, self.width = event_shape[:2]
         self.num_channels = event_shape[2] if len(event_shape) == 3 else 1
 
+    @abc.abstractmethod
     def start_row(self, i, weights, above, row):
         """`above` for row i, which comes after the finished `row`."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def step_in_row(self, column, channel, weights, above, row):
         """(params [n, params_size] of one sub-pixel, the new `row`)."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def see_in_row(self, column, channel, x, row):
         """`row` with the value x [n] of one sub-pixel, as it is `seen`."""
-        raise NotImplementedError
 
     def generate(self, emit, inputs, condition=None, *, output_shapes=()):
         # A loop over rows around one over their pixels: asking at each pixel whether a row begins would double the time.
