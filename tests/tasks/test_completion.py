@@ -172,6 +172,11 @@ class TestChoose:
         assert counts[2] == 0 and scipy.stats.chisquare(counts[[0, 1, 3]], n * weights[[0, 1, 3]]).pvalue > 1e-3
         np.testing.assert_allclose(effective, 1 / np.sum(weights**2))
 
+    def test_where_all_are_impossible(self):
+        log_weights = tf.constant([[-np.inf, -np.inf], [-np.inf, 0.0]])
+        chosen, effective = candidates.choose(log_weights, tf.constant([[1, 0], [1, 1]], tf.int32))
+        assert chosen[0] in (0, 1) and chosen[1] == 1 and effective.numpy().tolist() == [0, 1]
+
 
 class TestEveryAutoregressiveModel:
     @model_cases("made_binary", "made_binary_condition", "made_categorical", "gated_pixelcnn", "pixelcnn_mixture_rgb")
