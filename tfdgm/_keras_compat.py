@@ -14,3 +14,11 @@ def parts_of(module, predicate):
     """All that a `tf.Module`, or a module inside it, has as attribute and `predicate` holds of, in the order of attribute names,
     so that equal structures give equal lists."""
     return module._flatten(predicate=predicate)
+
+
+class IsBuilt:
+    """Of a Keras model that has all its weights: `fit` does not pull a batch to build it. Without this, Keras 3.15 fails under
+    several workers, where it cannot add up batches that are dicts."""
+
+    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+        pass

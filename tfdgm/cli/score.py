@@ -104,7 +104,7 @@ def _with_conditions(source, **options):
     except data.DataError as error:
         raise data.DataError(f"{error} --condition=NUMBERS gives all rows one condition.") from None
     for split in [FLAGS.split] if FLAGS.split else ["train", "valid", "test"]:
-        yield from getattr(splits, split).as_numpy_iterator()
+        yield from ((batch["x"], batch["condition"]) for batch in getattr(splits, split).as_numpy_iterator())
 
 
 def _run_beam(name, source):

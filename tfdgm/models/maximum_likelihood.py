@@ -6,6 +6,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import ArrayLike
 
+from tfdgm._keras_compat import IsBuilt
 from tfdgm.arguments import check_whole
 from tfdgm.distributions.noise import seeds_of_places
 from tfdgm.distributions.some_rows import some_rows
@@ -16,7 +17,7 @@ from tfdgm.models.parts import layers_and_variables
 from tfdgm.training import StopOnNonFinite, computing_in, guarded_update, replica_id, total
 
 
-class MaximumLikelihood(keras.Model):
+class MaximumLikelihood(IsBuilt, keras.Model):
     """A Keras model that learns the weights of a distribution: what `DensityModel` is to Keras.
 
     The loss is the mean negative log-likelihood in nats; a negative one is no error, for a density may exceed 1. Batches are

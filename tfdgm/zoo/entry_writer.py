@@ -111,6 +111,5 @@ def _conditions(splits):
 
 
 def _first_test_rows(splits, count):
-    """(x, condition or None) of up to `count` test rows."""
-    batch = next(splits.test.unbatch().batch(count).as_numpy_iterator())
-    return batch["x"], batch.get("condition")
+    """A batch of up to `count` test rows."""
+    return next(splits.test.unbatch().batch(count).as_numpy_iterator())
