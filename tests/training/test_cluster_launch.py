@@ -183,20 +183,26 @@ class TestJobSetsCommand:
 
     @pytest.fixture
     def start(self, job_set, container, path, tmp_path):
+        started = []
+
         def start(tfdgm, *, config='echo "{}"', arguments="--model MAF"):
             if config:
                 program(path, "python", config)
             program(path, "tfdgm", tfdgm)
             environ = {**pod_environment(job_set, 1), "OUTPUT": str(tmp_path / "a run"), "ARGUMENTS": arguments}
-            return subprocess.Popen(
+            process = subprocess.Popen(
                 [*container["command"], *container["args"]],
                 env=environment(path, **environ),
                 cwd=tmp_path,
                 stdout=subprocess.PIPE,
                 text=True,
             )
+            started.append(process)
+            return process
 
-        return start
+        yield start
+        for process in started:
+            process.stdout.close()
 
     @pytest.mark.slow
     def test_arguments_and_tf_config(self, start, job_set):

@@ -179,7 +179,7 @@ def _write(path, meta, values):
 
 def _read(path):
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as file:  # NumPy leaves a damaged file open.
             return json.loads(str(file["meta"])), [file[name] for name in sorted(file.files) if name != "meta"]
     except (ValueError, KeyError, EOFError, zipfile.BadZipFile, FileNotFoundError) as error:
         raise CheckpointError(f"The checkpoint {path} is damaged: {error}") from None
