@@ -97,6 +97,15 @@ def _checked_batch(model, batch, name):
         return {**batch, "x": tf.identity(x)}
 
 
+def as_batch(data: Any) -> dict[str, tf.Tensor]:
+    """What Keras hands to a step, as a batch: of `fit` it is one; of `train_on_batch` and its kin x or (x, condition)."""
+    x, condition, weights = keras.utils.unpack_x_y_sample_weight(data)
+    if weights is not None:
+        raise ValueError("`sample_weight` is not supported: the loss is the mean negative log-likelihood of x.")
+    batch = dict(x) if isinstance(x, Mapping) else {"x": x}
+    return batch if condition is None else {**batch, "condition": condition}
+
+
 def for_adapting(data: dict | tf.data.Dataset) -> Iterable[dict]:
     """Batches of what `training_data` returned for `Distribution.adapt`: all, but of a tf.data that has no known end as many as
     have 65,536 rows."""

@@ -209,7 +209,8 @@ class MaximumLikelihood(IsBuilt, keras.Model):
             self.column_names = self.column_names or column_names(x)
             self.condition_names = self.condition_names or column_names(condition)
 
-    def train_step(self, batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    def train_step(self, data: Any) -> dict[str, tf.Tensor]:
+        batch = batches.as_batch(data)
         n = tf.shape(batch["x"])[0]
         with tf.GradientTape() as tape:
             # No replica may change within: the precision is that of the layers, which all replicas share.
@@ -221,7 +222,8 @@ class MaximumLikelihood(IsBuilt, keras.Model):
         guarded_update(self, weights, tape.gradient(scaled, weights))
         return self._mean_loss(nll, rows)
 
-    def test_step(self, batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    def test_step(self, data: Any) -> dict[str, tf.Tensor]:
+        batch = batches.as_batch(data)
         n = tf.shape(batch["x"])[0]
         if self.distribution.kind == "estimate":
             # The rows counted so far number these; those of other replicas come before or after.
@@ -239,8 +241,8 @@ class MaximumLikelihood(IsBuilt, keras.Model):
         workers = isinstance(self.distribute_strategy, tf.distribute.MultiWorkerMirroredStrategy)
         return {"loss": result[None] if workers else result}  # Keras averages over workers along an axis (3.15).
 
-    def predict_step(self, batch: dict[str, tf.Tensor]) -> tf.Tensor:
-        return self(**batch, training=False)
+    def predict_step(self, data: Any) -> tf.Tensor:
+        return self(**batches.as_batch(data), training=False)
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
