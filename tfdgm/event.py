@@ -109,9 +109,29 @@ class Event:
             raise ValueError(f"{wanted}. Received: {name}.shape={values.shape}") from None
         return self.check(rows, dtype, name).reshape((-1, *self.shape))
 
-    def known(self, x):
-        """Which entries of x are known, bool of x's shape: those that are not NaN."""
-        return ~np.isnan(numbers(x, "x"))
+    def known(self, x, known=None):
+        """Which entries of x are known, bool of x's shape: those that are not NaN, and not 0 in `known`, if it is given.
+
+        Raises:
+          ValueError: for a `known` of another shape, or that holds other numbers than 0 and 1.
+        """
+        which = ~np.isnan(numbers(x, "x"))
+        return which if known is None else which & (self.zeros_and_ones(known, which.shape, "unknown", "known") != 0)
+
+    def zeros_and_ones(self, known, shape, if_0, if_1):
+        """`known`, 0 or 1 for each entry of x of that shape, or of the event's for all rows, as int32 of x's shape.
+
+        Raises:
+          ValueError: as `known`; it says what 0 and 1 stand for.
+        """
+        known = numbers(known, "known")
+        if known.shape not in (shape, self.shape):
+            also = "" if shape == self.shape else f", or event_shape={self.shape}"
+            raise ValueError(f"`known` must have the shape of `x`, {shape}{also}. Received: known.shape={known.shape}")
+        if not np.isin(known, (0, 1)).all():
+            bad = known[~np.isin(known, (0, 1))].flat[0]
+            raise ValueError(f"`known` must hold 0 ({if_0}) and 1 ({if_1}). Received: {bad}")
+        return np.broadcast_to(known, shape).astype(np.int32)
 
     def _by_levels(self, x, name):
         """(entries, their levels, their name) of x: all at once, or column by column."""

@@ -18,6 +18,7 @@ import served
 import tensorflow as tf
 from contracts.cases import CASES
 
+import tfdgm
 from tfdgm.cli import export
 from tfdgm.serving import Client, ServingError
 from tfdgm.serving import client as client_module
@@ -48,6 +49,10 @@ def models(tmp_path_factory):
             model.adapt(CASES[case].x, CASES[case].condition)
             model.export(folder / name / str(version))
             made.setdefault(name, {})[version] = model
+    network = tfdgm.networks.MADE((3,), params_size=3, levels=3, hidden_units=(8,))
+    distribution = tfdgm.distributions.Autoregressive(network, tfdgm.families.Categorical(3), missing=True)
+    made["missing"] = {1: tfdgm.DensityModel.from_distribution(distribution)}
+    made["missing"][1].export(folder / "missing" / "1")
     return made, folder
 
 
@@ -102,6 +107,17 @@ class TestMethods:
         scores = connect("levels").log_prob(x)
         assert scores[1] == -np.inf
         close(scores[::2], model("levels").log_prob(x[::2]))
+
+    def test_missing_entries(self, connect, model):
+        client, x, known = connect("missing"), np.array([[0, 1, 2], [2, 0, 1]]), [[1, 1, 1], [1, 1, 0]]
+        expected = model("missing").log_prob(x, known=known)
+        close(client.log_prob(x, known=known), expected)
+        close(client.log_prob(np.where(known, x, np.nan)), expected)
+        for wrong, message in ((np.ones((3, 3)), "shape of `x`"), ([2, 1, 1], r"0 \(unknown\) and 1 \(known\). Received: 2")):
+            with pytest.raises(ValueError, match=message):
+                client.log_prob(x, known=wrong)
+        with pytest.raises(ValueError, match="takes no `known`"):
+            connect("levels").log_prob(x, known=known)
 
     def test_requests_have_at_most_max_batch_rows(self, connect, monkeypatch):
         client, rows = connect("real", max_batch=7), []

@@ -9,6 +9,7 @@ from tensorflow_probability import distributions as tfd
 from tensorflow_probability import random as tfp_random
 
 from tfdgm._keras_compat import layers_of, parts_of
+from tfdgm.distributions.known_entries import known_entries
 from tfdgm.distributions.noise import derived_seeds
 from tfdgm.distributions.some_rows import some_rows
 from tfdgm.event import Event
@@ -237,9 +238,7 @@ class Distribution(tfd.Distribution, abc.ABC):
         if known is not None and not self.event.missing:
             raise ValueError(f"{self.name} takes no `known`: none of its entries may be missing. Received one.")
         if self.event.missing:
-            known = tf.ones(tf.shape(x), tf.bool) if known is None else tf.not_equal(known, tf.zeros_like(known))
-            known = known & ~tf.math.is_nan(x) if x.dtype.is_floating else known
-            x = tf.where(known, x, tf.zeros_like(x))
+            x, known = known_entries(x, known)
         if self.event.levels is None:
             is_event = tf.ones(tf.shape(x)[:1], tf.bool)
         else:

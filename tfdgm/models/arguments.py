@@ -8,7 +8,7 @@ import tensorflow as tf
 from numpy.typing import ArrayLike
 
 from tfdgm.arguments import check_whole, checked_sizes
-from tfdgm.event import Event, numbers
+from tfdgm.event import Event
 
 
 def plain(value: Any) -> Any:
@@ -57,9 +57,7 @@ def check_known(model: keras.Model, x: ArrayLike, known: ArrayLike | None) -> np
         if known is not None:
             raise ValueError("This model takes no `known`: none of its entries may be missing. Received one.")
         return None
-    which = model.event.known(x)
-    if known is not None:
-        which = which & zeros_and_ones(known, which.shape, model.event_shape, "unknown", "known").astype(bool)
+    which = model.event.known(x, known)
     rows = which.reshape((-1, *model.event_shape))
     bad = np.flatnonzero(~model.distribution.integrates(tf.constant(rows)).numpy())
     if len(bad):
@@ -68,18 +66,6 @@ def check_known(model: keras.Model, x: ArrayLike, known: ArrayLike | None) -> np
             f"{len(bad)} other rows, the first with known={rows[bad[0]].astype(int).ravel().tolist()}"
         )
     return which
-
-
-def zeros_and_ones(known: ArrayLike, shape: tuple[int, ...], event_shape: tuple[int, ...], if_0: str, if_1: str) -> np.ndarray:
-    """`known`, 0 or 1, of x's shape or broadcast to it from event_shape, as int32."""
-    known = numbers(known, "known")
-    if known.shape not in (shape, event_shape):
-        also = "" if shape == event_shape else f", or event_shape={event_shape}"
-        raise ValueError(f"`known` must have the shape of `x`, {shape}{also}. Received: known.shape={known.shape}")
-    if not np.isin(known, (0, 1)).all():
-        bad = known[~np.isin(known, (0, 1))].flat[0]
-        raise ValueError(f"`known` must hold 0 ({if_0}) and 1 ({if_1}). Received: {bad}")
-    return np.broadcast_to(known, shape).astype(np.int32)
 
 
 def check_can(model: keras.Model, name: str, what: str) -> None:

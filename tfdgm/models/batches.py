@@ -12,6 +12,7 @@ import tensorflow as tf
 from numpy.typing import ArrayLike
 
 from tfdgm.arguments import check_whole
+from tfdgm.distributions.known_entries import known_entries
 from tfdgm.layers import moments
 from tfdgm.models.arguments import check_known
 from tfdgm.models.columns import in_order
@@ -74,9 +75,7 @@ def _checked_batch(model, batch, name):
     """A batch in the model's dtypes, with an error in it for what is no event."""
     event, x = model.event, batch["x"]
     if event.missing:
-        known = tf.not_equal(batch["known"], tf.zeros_like(batch["known"])) if "known" in batch else tf.ones(tf.shape(x), tf.bool)
-        known = known & ~tf.math.is_nan(x) if x.dtype.is_floating else known
-        x = tf.where(known, x, tf.zeros_like(x))
+        x, known = known_entries(x, batch.get("known"))
         batch = {**batch, "known": known}
     values = x if x.dtype.is_floating else tf.cast(x, tf.int64)
     ok = tf.reduce_all(event.are_levels(values))

@@ -27,7 +27,7 @@ from numpy.typing import ArrayLike
 from tfdgm.arguments import check_whole
 from tfdgm.distributions import candidates
 from tfdgm.distributions.noise import derived_seeds
-from tfdgm.models.arguments import seeds_of_rows, zeros_and_ones
+from tfdgm.models.arguments import seeds_of_rows
 from tfdgm.models.columns import in_order
 
 
@@ -42,7 +42,7 @@ def complete(
     """`DensityModel.complete`."""
     x = model.check_x(x)
     batch = model.event.batch_of(x)
-    known = zeros_and_ones(in_order(known, model.column_names, "known"), x.shape, model.event_shape, "to be drawn", "kept")
+    known = model.event.zeros_and_ones(in_order(known, model.column_names, "known"), x.shape, "to be drawn", "kept")
     condition = model.check_condition(condition, batch)
     k = 1 if num_candidates is None else num_candidates
     check_whole(num_candidates=k)

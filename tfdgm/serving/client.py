@@ -96,9 +96,7 @@ class Client:
         rows, batch = self._rows("log_prob", "x", x)
         inputs = {"x": rows}
         if self.event.missing:
-            here = self.event.known(x)
-            here = here if known is None else here & (np.broadcast_to(known, here.shape) != 0)
-            inputs["known"], _ = self._rows("log_prob", "known", here)
+            inputs["known"], _ = self._rows("log_prob", "known", self.event.known(x, known))
         elif known is not None:
             raise ValueError(f"The served model `{self.model}` takes no `known`. Received one.")
         return self._call("log_prob", batch, **inputs, condition=condition)["log_prob"]
