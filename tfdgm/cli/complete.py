@@ -19,6 +19,7 @@ import pathlib
 import numpy as np
 from absl import flags
 
+from tfdgm.cli import reading_flags
 from tfdgm.cli.usage import UsageError, exactly
 
 FLAGS = flags.FlagValues()
@@ -34,6 +35,7 @@ flags.DEFINE_integer("num_candidates", 1, "Of which one is taken, by importance.
 flags.DEFINE_integer("seed", 1, "Of the completions.", lower_bound=0, upper_bound=2**31 - 1, flag_values=FLAGS)
 flags.DEFINE_string("condition", None, "For a model of p(x|c): 'label', or columns with commas between.", flag_values=FLAGS)
 flags.DEFINE_string("data_dir", None, "Folder of data sets. Default: the environment's TFDGM_DATA_DIR.", flag_values=FLAGS)
+reading_flags.define(FLAGS)
 
 
 def run(arguments):
@@ -56,7 +58,8 @@ def run(arguments):
     kept = model.event_shape[0] // 2 if FLAGS.rows is None else FLAGS.rows
     if kept > model.event_shape[0]:
         raise UsageError(f"--rows must be at most the height of an image, {model.event_shape[0]}. Received: {kept}")
-    splits = load_splits(model, name, FLAGS.data, condition=FLAGS.condition, data_dir=FLAGS.data_dir)
+    options = {"condition": FLAGS.condition, "data_dir": FLAGS.data_dir, "reading": reading_flags.given(FLAGS)}
+    splits = load_splits(model, name, FLAGS.data, **options)
     num_rows = getattr(splits, f"num_{FLAGS.split}")
     if not num_rows:
         raise ValueError(f"{splits.name} has no rows in its split {FLAGS.split}.")

@@ -15,6 +15,7 @@ Examples:
 
 from absl import flags
 
+from tfdgm.cli import reading_flags
 from tfdgm.cli.usage import exactly
 
 FLAGS = flags.FlagValues()
@@ -22,6 +23,7 @@ flags.DEFINE_string("data", None, "Data set's name, file, glob or folder. Defaul
 flags.DEFINE_enum("split", "test", ["train", "valid", "test", "all"], "train, valid, test or all.", flag_values=FLAGS)
 flags.DEFINE_string("condition", None, "For a model of p(x|c): 'label', or columns with commas between.", flag_values=FLAGS)
 flags.DEFINE_string("data_dir", None, "Folder of data sets. Default: the environment's TFDGM_DATA_DIR.", flag_values=FLAGS)
+reading_flags.define(FLAGS)
 
 
 def run(arguments):
@@ -34,7 +36,8 @@ def run(arguments):
     from tfdgm.zoo.evaluation import evaluate
 
     model = load_model(name)
-    splits = load_splits(model, name, FLAGS.data, condition=FLAGS.condition, data_dir=FLAGS.data_dir)
+    options = {"condition": FLAGS.condition, "data_dir": FLAGS.data_dir, "reading": reading_flags.given(FLAGS)}
+    splits = load_splits(model, name, FLAGS.data, **options)
     if FLAGS.split == "all":
         dataset = splits.train.concatenate(splits.valid).concatenate(splits.test)
     else:

@@ -6,6 +6,7 @@ import warnings
 import numpy as np
 
 from tfdgm.cli.usage import UsageError
+from tfdgm.data.reading import NAMES as READING
 from tfdgm.zoo import RecipeError, ZooError, entries
 from tfdgm.zoo.cards import Card
 from tfdgm.zoo.recipe import Recipe
@@ -32,6 +33,13 @@ def columns_of(name):
     return data and data.columns
 
 
+def reading_of(name, given):
+    """How files are read for a model: as `given`, else as those that it was trained on (`name` None: none are known)."""
+    recipe = None if name is None else recipe_of(name)
+    trained = {} if recipe is None else {key: recipe.data[key] for key in READING if recipe.data[key] is not None}
+    return {**trained, **given}
+
+
 def _trained_on(name):
     """The data of the card beside a model, None where there is none."""
     folders = [pathlib.Path(name), pathlib.Path(name).absolute().parent]  # A run's folder, or the version in it.
@@ -40,7 +48,7 @@ def _trained_on(name):
     return next((Card.of(folder).data for folder in folders if (folder / "card.json").is_file()), None)
 
 
-def load_splits(model, name, source, *, condition=None, data_dir=None):
+def load_splits(model, name, source, *, condition=None, data_dir=None, reading=None):
     """The splits of `source`, or of what the model was trained on; of that, the same splits as in its training."""
     from tfdgm import data
 
@@ -58,7 +66,12 @@ def load_splits(model, name, source, *, condition=None, data_dir=None):
         options["condition"] = trained if condition is None else _in_order(parse_names(condition), trained)
     if model.condition_shape is not None and options["condition"] is None:
         raise UsageError("This model needs a condition: --condition=label, or the names of columns.")
-    options |= {"levels": model.levels, "dtype": data_dtype(model), "columns": columns_of(name)}
+    options |= {
+        "levels": model.levels,
+        "dtype": data_dtype(model),
+        "columns": columns_of(name),
+        **reading_of(name, reading or {}),
+    }
     splits = data.load(source, data_dir=data_dir, **options)
     if np.prod(splits.event_shape) != np.prod(model.event_shape):
         raise data.DataError(f"Expected rows of event_shape={model.event_shape}. Received: {splits.event_shape} in {source}.")

@@ -36,6 +36,7 @@ import time
 import numpy as np
 from absl import flags
 
+from tfdgm.cli import reading_flags
 from tfdgm.cli.usage import UsageError, exactly
 from tfdgm.data.csv_files import number_format
 
@@ -52,6 +53,7 @@ flags.DEFINE_string("data_dir", None, "Folder of data sets. Default: the environ
 flags.DEFINE_enum("runner", "local", ["local", "beam"], "What runs it: this process, or Apache Beam.", flag_values=FLAGS)
 flags.DEFINE_string("beam_options", None, 'Beam\'s own options: "--runner=FlinkRunner ...".', flag_values=FLAGS)
 flags.DEFINE_string("server", None, "TensorFlow Serving: host:8500 for gRPC, http://host:8501 for REST.", flag_values=FLAGS)
+reading_flags.define(FLAGS)
 
 
 def run(arguments):
@@ -70,7 +72,7 @@ def run(arguments):
 
     import_tensorflow()
     from tfdgm import data
-    from tfdgm.cli.inputs import columns_of, condition_names, data_dtype, load_model, parse_condition
+    from tfdgm.cli.inputs import columns_of, condition_names, data_dtype, load_model, parse_condition, reading_of
     from tfdgm.cli.served import connect
     from tfdgm.written_aside import written_aside
 
@@ -85,6 +87,7 @@ def run(arguments):
     size = int(np.clip(2**18 // np.prod(model.event_shape), 16, 4096)) if FLAGS.server else model.runner.rows_at_once
     options = {"data_dir": FLAGS.data_dir, "levels": levels, "dtype": data_dtype(model)}
     options["columns"] = None if FLAGS.server else columns_of(name)
+    options |= reading_of(None if FLAGS.server else name, reading_flags.given(FLAGS))
     if names is None:
         batches = ((x, condition) for x in data.stream(source, size, split=FLAGS.split, **options))
     else:

@@ -30,6 +30,7 @@ import pathlib
 
 from absl import flags
 
+from tfdgm.cli import reading_flags
 from tfdgm.cli.inputs import parse_names
 from tfdgm.cli.usage import UsageError
 from tfdgm.unknown_name import unknown_name
@@ -88,6 +89,7 @@ flags.DEFINE_float(
 )
 flags.DEFINE_bool("tensorboard", False, "Write logs for TensorBoard to DIR/tensorboard.", flag_values=FLAGS)
 flags.DEFINE_bool("restart", False, "Start over where there is a run already.", flag_values=FLAGS)
+reading_flags.define(FLAGS)
 
 _SHORT = {
     "model": "model.class",
@@ -103,6 +105,7 @@ _SHORT = {
 
 def run(arguments):
     overrides = {key: FLAGS[flag].value for flag, key in _SHORT.items() if FLAGS[flag].value is not None}
+    overrides |= {f"data.{name}": value for name, value in reading_flags.given(FLAGS).items()}
     if FLAGS.condition is not None:
         overrides["data.condition"] = parse_names(FLAGS.condition)
     for setting in FLAGS["set"].value:

@@ -13,6 +13,7 @@ Examples:
 
 from absl import flags
 
+from tfdgm.cli import reading_flags
 from tfdgm.cli.usage import UsageError, exactly
 
 FLAGS = flags.FlagValues()
@@ -20,6 +21,7 @@ flags.DEFINE_string("data", None, "Data set's name, file, glob or folder. Defaul
 flags.DEFINE_integer("rows", 64, "How many rows to check with, at most.", lower_bound=1, flag_values=FLAGS)
 flags.DEFINE_string("condition", None, "For a model of p(x|c): 'label', or the names of columns.", flag_values=FLAGS)
 flags.DEFINE_string("data_dir", None, "Folder of data sets. Default: the environment's TFDGM_DATA_DIR.", flag_values=FLAGS)
+reading_flags.define(FLAGS)
 
 
 def run(arguments):
@@ -35,8 +37,9 @@ def run(arguments):
     model = load_model(name)
     folder = entries.find(name) if name in entries.names() else name
     x = condition = None  # `verify` then draws samples of the model.
+    options = {"condition": FLAGS.condition, "data_dir": FLAGS.data_dir, "reading": reading_flags.given(FLAGS)}
     try:
-        splits = load_splits(model, name, FLAGS.data, condition=FLAGS.condition, data_dir=FLAGS.data_dir)
+        splits = load_splits(model, name, FLAGS.data, **options)
     except (UsageError, data.DataError):
         if FLAGS.data is not None:
             raise

@@ -11,20 +11,21 @@ from numpy.typing import DTypeLike
 
 from tfdgm.data import values
 from tfdgm.data.data_error import DataError
+from tfdgm.data.reading import PLAIN, Reading
 
 _BLOCK_BYTES = 4 * 2**20
 
 
-def columns(path: str | os.PathLike) -> tuple[list[str] | None, int]:
+def columns(path: str | os.PathLike, reading: Reading = PLAIN) -> tuple[list[str] | None, int]:
     """The header's names, or None where the first line is numbers already; and the number of columns.
 
     A header is a first line without a single number in it.
     """
-    names, width, _ = _head(path)
+    names, width, _ = _head(path, reading)
     return names, width
 
 
-def _head(path):
+def _head(path, reading):
     """`columns`, and the number of lines that come before the first row."""
     with open(path, newline="", encoding="utf-8-sig", errors="replace") as file:
         reader = csv.reader(file)
@@ -55,9 +56,9 @@ def header(names: Sequence[str] | None) -> bytes:
     return line.getvalue().encode()
 
 
-def integer_columns(path: str | os.PathLike) -> list[int]:
+def integer_columns(path: str | os.PathLike, reading: Reading = PLAIN) -> list[int]:
     """The numbers of the columns whose first value is written as an integer."""
-    _, _, skip = _head(path)
+    _, _, skip = _head(path, reading)
     with open(path, newline="", encoding="utf-8-sig", errors="replace") as file:
         reader = csv.reader(file)
         cells = next((c for c in reader if reader.line_num > skip and any(cell.strip() for cell in c)), [])
@@ -71,7 +72,9 @@ def number_format(dtype: DTypeLike) -> str:
     return "%.17g" if np.dtype(dtype).itemsize > 4 else "%.9g"
 
 
-def chunks(path: str | os.PathLike, levels: int | None, dtype: str, real: Collection[int] = ()) -> Iterator[np.ndarray]:
+def chunks(
+    path: str | os.PathLike, levels: int | None, dtype: str, real: Collection[int] = (), reading: Reading = PLAIN
+) -> Iterator[np.ndarray]:
     """Yields float64 arrays [k, columns]; every value is checked, and an error names the line (from 1).
 
     With `levels` all are levels but the columns `real`. Real values must be in the range of `dtype`.
@@ -79,7 +82,7 @@ def chunks(path: str | os.PathLike, levels: int | None, dtype: str, real: Collec
     import pyarrow
     import pyarrow.csv
 
-    names, width, skip = _head(path)
+    names, width, skip = _head(path, reading)
     keys = [str(i) for i in range(width)]
     empty = True
     try:

@@ -12,6 +12,7 @@ import numpy as np
 from tfdgm.data import cache, csv_files, image_files, numpy_files, parquet_files, values
 from tfdgm.data.content import Content, Part
 from tfdgm.data.data_error import DataError
+from tfdgm.data.reading import PLAIN, Reading
 
 TABLES = {".csv": csv_files, ".parquet": parquet_files}
 ARRAYS = (".npy", ".npz")
@@ -26,6 +27,7 @@ def read(
     condition: str | Sequence[str] | None = None,
     dtype: str = "float32",
     columns: Sequence[str] | None = None,
+    reading: Reading = PLAIN,
 ) -> Content:
     """The `Content` of a file, a glob or a folder.
 
@@ -36,7 +38,7 @@ def read(
     parts, all_paths, names = {}, [], None
     for split, paths in _find_splits(source).items():
         all_paths += paths
-        found, names_here = _read_one(paths, levels, condition, dtype, columns or names)
+        found, names_here = _read_one(paths, levels, condition, dtype, columns or names, reading)
         names = names or names_here
         for key, part in found.items():
             if key != "all" and split != "all":
@@ -51,7 +53,7 @@ def read(
             f"Received: { ({split: str(part.x.dtype) for split, part in parts.items()}) }."
         )
     if len({_kind([path]) for path in all_paths}) == 1 and _kind(all_paths) in TABLES:
-        _same_columns(all_paths, TABLES[_kind(all_paths)])
+        _same_columns(all_paths, TABLES[_kind(all_paths)], reading)
 
     largest = max(values.check_in_blocks(part.x, levels, dtype, f"{source}") for part in parts.values())
     kind = _kind(all_paths)
@@ -76,6 +78,7 @@ def blocks(
     split: str | None = None,
     dtype: str = "float32",
     columns: Sequence[str] | None = None,
+    reading: Reading = PLAIN,
 ) -> Iterator[np.ndarray]:
     """Yields all rows of a file, glob or folder in order: checked arrays [k, *event_shape] of `dtype`, or int32 for levels.
 
@@ -86,12 +89,12 @@ def blocks(
         if split not in found:
             raise DataError(f"{source} has no split {split!r}. It has: {', '.join(found)}.")
         found, split = {split: found[split]}, None
-    return _blocks([p for paths in found.values() for p in paths], levels, split, dtype, columns)
+    return _blocks([p for paths in found.values() for p in paths], levels, split, dtype, columns, reading)
 
 
-def _blocks(paths, levels, split, dtype, columns=None):
+def _blocks(paths, levels, split, dtype, columns, reading):
     first = None
-    for path, x in _chunks(paths, levels, split, dtype, columns):
+    for path, x in _chunks(paths, levels, split, dtype, columns, reading):
         x = values.to_dtype(x, 0 if x.dtype.kind in "iub" else levels, dtype)
         what = f"{x.dtype} {x.shape[1:]}"
         first = first or what
@@ -100,16 +103,16 @@ def _blocks(paths, levels, split, dtype, columns=None):
         yield x
 
 
-def _chunks(paths, levels, split, dtype, columns):
+def _chunks(paths, levels, split, dtype, columns, reading):
     """Yields (path, checked array [k, *event_shape])."""
     kind = _kind(paths)
     if split is not None and kind != ".npz":
         raise DataError(f"{paths[0]} has no splits of its own. Received: split={split!r}; `load` divides it.")
     if kind == "images":
-        yield from ((paths[0], x) for x in image_files.chunks(paths))
+        yield from ((paths[0], x) for x in image_files.chunks(paths, reading))
     elif kind in TABLES:
-        of_x, _, _ = _layout(paths, TABLES[kind], None, columns)
-        yield from ((path, _taken(x, of_x)) for path, x in _table_rows(paths, TABLES[kind], levels, dtype))
+        of_x, _, _ = _layout(paths, TABLES[kind], None, columns, reading)
+        yield from ((path, _taken(x, of_x)) for path, x in _table_rows(paths, TABLES[kind], levels, dtype, reading))
     else:
         for path in paths:
             arrays = {"all": numpy_files.load_npy(path)} if kind == ".npy" else numpy_files.load_npz(path)[0]
@@ -125,11 +128,11 @@ def _chunks(paths, levels, split, dtype, columns):
                     yield path, block
 
 
-def _read_one(paths, levels, condition, dtype, columns):
+def _read_one(paths, levels, condition, dtype, columns, reading):
     """{split: Part} or {"all": Part}, and the names of the columns that are x, None where there are none."""
     kind = _kind(paths)
     if kind in TABLES:
-        return _read_tables(paths, TABLES[kind], levels, condition, dtype, columns)
+        return _read_tables(paths, TABLES[kind], levels, condition, dtype, columns, reading)
     if kind == ".npz" and len(paths) == 1:
         arrays, given = numpy_files.load_npz(paths[0], condition)
         if given is not None:
@@ -147,13 +150,13 @@ def _read_one(paths, levels, condition, dtype, columns):
     if kind == ".npy" and len(paths) == 1:
         return {"all": Part(numpy_files.load_npy(paths[0]))}, None
     if kind == "images":  # Kept as bytes.
-        return {"all": Part(cache.spool(image_files.chunks(paths)))}, None
-    return {"all": Part(cache.spool(_blocks(paths, levels, None, dtype)))}, None
+        return {"all": Part(cache.spool(image_files.chunks(paths, reading)))}, None
+    return {"all": Part(cache.spool(_blocks(paths, levels, None, dtype, None, reading)))}, None
 
 
-def _read_tables(paths, reader, levels, condition, dtype, columns):
-    of_x, given, names = _layout(paths, reader, condition, columns)
-    rows = (x for _, x in _table_rows(paths, reader, levels, dtype, real=given))
+def _read_tables(paths, reader, levels, condition, dtype, columns, reading):
+    of_x, given, names = _layout(paths, reader, condition, columns, reading)
+    rows = (x for _, x in _table_rows(paths, reader, levels, dtype, reading, real=given))
     if not given:
         return {"all": Part(cache.spool(values.to_dtype(_taken(x, of_x), levels, dtype) for x in rows))}, names
     # One pass over the text. float32 does not keep all levels, and not every condition is an integer.
@@ -163,15 +166,15 @@ def _read_tables(paths, reader, levels, condition, dtype, columns):
     return {"all": Part(x, np.ascontiguousarray(table[:, given], dtype))}, names
 
 
-def _table_rows(paths, reader, levels, dtype, real=()):
+def _table_rows(paths, reader, levels, dtype, reading, real=()):
     """Yields (path, checked float64 rows [k, columns]) of tables; warns once where `dtype` does not keep an integer."""
-    names, _ = reader.columns(paths[0])
+    names, _ = reader.columns(paths[0], reading)
     told = False
     for path in paths:
         integers = None
-        for x in reader.chunks(path, levels, dtype, real):
+        for x in reader.chunks(path, levels, dtype, real, reading):
             if not told and np.abs(x).max() > 2**24:
-                integers = reader.integer_columns(path) if integers is None else integers
+                integers = reader.integer_columns(path, reading) if integers is None else integers
                 for i in integers if levels is None else set(integers) & set(real):
                     rounded = values.first_rounded(x[:, i], dtype)
                     if rounded is not None and not told:
@@ -190,10 +193,10 @@ def _warn_of_rounding(where, integer, dtype):
     warnings.warn(f"{where}: {dtype} rounds integers above {largest}, such as {int(integer)}{keeps}.", stacklevel=2)
 
 
-def _layout(paths, reader, condition, columns):
+def _layout(paths, reader, condition, columns, reading):
     """Of tables: the numbers of the columns that are x, in the order of `columns`; of those that are the condition; and the names
     of the former, None where there are none."""
-    names, width = _same_columns(paths, reader)
+    names, width = _same_columns(paths, reader, reading)
     wanted = [condition] if isinstance(condition, str) else list(condition or ())
     missing = [c for c in wanted if names is None or c not in names]
     if missing:
@@ -237,11 +240,11 @@ def _listed(names):
     return textwrap.shorten(", ".join(names), 200, placeholder=" ...")
 
 
-def _same_columns(paths, reader):
+def _same_columns(paths, reader, reading):
     """The columns of the first file; raises where another file's differ."""
-    names, width = reader.columns(paths[0])
+    names, width = reader.columns(paths[0], reading)
     for path in paths[1:]:
-        more, more_width = reader.columns(path)
+        more, more_width = reader.columns(path, reading)
         if more_width != width:
             raise DataError(f"{path}: expected {width} columns as in {paths[0]}. Received: {more_width}.")
         if names and more and names != more:

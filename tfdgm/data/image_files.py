@@ -6,12 +6,13 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from tfdgm.data.data_error import DataError
+from tfdgm.data.reading import PLAIN, Reading
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp")
 _CHUNK_BYTES = 2**24
 
 
-def chunks(paths: Sequence[pathlib.Path]) -> Iterator[np.ndarray]:
+def chunks(paths: Sequence[pathlib.Path], reading: Reading = PLAIN) -> Iterator[np.ndarray]:
     """Yields uint8 arrays [k, height, width, 1] (grey) or [k, height, width, 3] (colour), in order.
 
     Palettes become colour, black-and-white becomes grey 0 and 255, an alpha channel is dropped.

@@ -9,6 +9,7 @@ import numpy as np
 
 from tfdgm.data import content, digits, files, named, packed, splits, values
 from tfdgm.data.data_error import DataError
+from tfdgm.data.reading import PLAIN, Reading
 from tfdgm.event import Event
 
 
@@ -25,6 +26,7 @@ def load(
     levels: int | None = None,
     dtype: str = "float32",
     columns: Sequence[str] | None = None,
+    **reading,
 ) -> splits.Splits:
     """(train, valid, test) of a data set, as `tf.data.Dataset`s of batches of `x`, or of `(x, condition)`.
 
@@ -49,6 +51,7 @@ def load(
       columns: names of the columns that are x, as in training: a table with these in another order is put in
         order; one that lacks some of them, or has more, is an error. Where none of the names is known, or there
         are none, columns are taken by their places.
+      reading: how files are read: header, keep, ignore, delimiter, decimal, encoding; size, fit, color. See `Reading`.
 
     Returns:
       `Splits`. x is int32 where there are levels, else `dtype`.
@@ -67,6 +70,7 @@ def load(
         levels=levels,
         dtype=dtype,
         columns=columns,
+        **reading,
     )
     parts = what.parts
     options = {"batch_size": batch_size, "seed": seed}
@@ -103,13 +107,14 @@ def load_arrays(
     levels: int | None = None,
     dtype: str = "float32",
     columns: Sequence[str] | None = None,
+    **reading,
 ) -> content.Content:
     """`load` without `tf.data`: a `Content` whose parts "train", "valid" and "test" hold arrays. Arguments as in `load`.
 
     Files and "digits" need no TensorFlow; other named sets need none where `data_dir` holds what `pack` wrote.
     """
     _check_arguments(None, valid_fraction, test_fraction, levels, dtype)
-    what = _read(_as_source(source), _folder(data_dir), condition, levels, dtype, columns)
+    what = _read(_as_source(source), _folder(data_dir), condition, levels, dtype, columns, Reading.of(reading))
     parts = what.parts
     if len(parts) == 1:
         (part,) = parts.values()
@@ -136,7 +141,7 @@ def pack(
     if _is_file(source):
         raise DataError(f"Expected the name of a data set; files are read as they are. Received: {source}.")
     path = _packed(source, folder)
-    packed.write(path, _read(source, _folder(data_dir), condition, None, "float32", None), condition)
+    packed.write(path, _read(source, _folder(data_dir), condition, None, "float32", None, PLAIN), condition)
     return path
 
 
@@ -149,6 +154,7 @@ def stream(
     *,
     dtype: str = "float64",
     columns: Sequence[str] | None = None,
+    **reading,
 ) -> Iterator[np.ndarray]:
     """Yields numpy batches [batch_size, *event_shape] of all rows of a source, in order; the last is smaller.
 
@@ -160,13 +166,13 @@ def stream(
     _check_arguments(batch_size or 0, 0.0, 0.0, levels, dtype)
     if split not in (None, "train", "valid", "test"):
         raise DataError(f"Expected split='train', 'valid', 'test' or None. Received: split={split!r}.")
-    source = _as_source(source)
+    source, reading = _as_source(source), Reading.of(reading)
     if _is_file(source):
-        return _rebatch(files.blocks(source, levels, split, dtype, columns), batch_size)
+        return _rebatch(files.blocks(source, levels, split, dtype, columns, reading), batch_size)
     if split is not None:
         content_splits = load(source, batch_size=batch_size, data_dir=data_dir, levels=levels, shuffle=False, dtype=dtype)
         return (batch["x"].numpy() for batch in getattr(content_splits, split))
-    return _rebatch(_all_rows(_read(source, _folder(data_dir), None, levels, dtype, columns), dtype), batch_size)
+    return _rebatch(_all_rows(_read(source, _folder(data_dir), None, levels, dtype, columns, reading), dtype), batch_size)
 
 
 def files_of(source: str | os.PathLike) -> list[pathlib.Path]:
@@ -175,9 +181,11 @@ def files_of(source: str | os.PathLike) -> list[pathlib.Path]:
     return [pathlib.Path(path).resolve() for path in files.paths_of(source)] if _is_file(source) else []
 
 
-def _read(source, data_dir, condition, levels, dtype, columns):
+def _read(source, data_dir, condition, levels, dtype, columns, reading):
     if _is_file(source):
-        return files.read(source, levels, condition, dtype, columns)
+        return files.read(source, levels, condition, dtype, columns, reading)
+    if reading != PLAIN:
+        raise DataError(f"{source} is a named data set: how files are read does not apply. Received: {reading.given()}.")
     if source == "digits":
         _only_label(source, condition)
         what = digits.read(condition)

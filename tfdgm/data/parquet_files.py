@@ -8,11 +8,12 @@ import numpy as np
 
 from tfdgm.data import values
 from tfdgm.data.data_error import DataError
+from tfdgm.data.reading import PLAIN, Reading
 
 _BATCH_ROWS = 2**15
 
 
-def columns(path: str | os.PathLike) -> tuple[list[str], int]:
+def columns(path: str | os.PathLike, reading: Reading = PLAIN) -> tuple[list[str], int]:
     """The columns' names, and their number. All must be numeric."""
     import pyarrow
 
@@ -27,7 +28,7 @@ def columns(path: str | os.PathLike) -> tuple[list[str], int]:
     return list(schema.names), len(schema.names)
 
 
-def integer_columns(path: str | os.PathLike) -> list[int]:
+def integer_columns(path: str | os.PathLike, reading: Reading = PLAIN) -> list[int]:
     """The numbers of the columns of integers."""
     import pyarrow
 
@@ -35,14 +36,16 @@ def integer_columns(path: str | os.PathLike) -> list[int]:
         return [i for i, field in enumerate(file.schema_arrow) if pyarrow.types.is_integer(field.type)]
 
 
-def chunks(path: str | os.PathLike, levels: int | None, dtype: str, real: Collection[int] = ()) -> Iterator[np.ndarray]:
+def chunks(
+    path: str | os.PathLike, levels: int | None, dtype: str, real: Collection[int] = (), reading: Reading = PLAIN
+) -> Iterator[np.ndarray]:
     """Yields float64 arrays [k, columns]; every value is checked, and an error names the row (from 0).
 
     With `levels` all are levels but the columns `real`. Real values must be in the range of `dtype`.
     """
     import pyarrow
 
-    _, width = columns(path)
+    _, width = columns(path, reading)
     offset = 0
     with _open(path) as file:
         try:

@@ -8,6 +8,7 @@ import json
 import pathlib
 import tomllib
 
+from tfdgm.data import reading
 from tfdgm.unknown_name import unknown_name
 from tfdgm.zoo import entries
 
@@ -22,6 +23,7 @@ SECTIONS = {
         "test_fraction": 0.1,
         "levels": None,
         "seed": 0,
+        **dict.fromkeys(reading.NAMES),
     },
     "training": {
         "epochs": 100,
@@ -63,7 +65,9 @@ class Recipe:
     |---|---|
     | [model] | `class`, and the arguments of that class in `tfdgm.models`; event_shape, levels and condition_shape come |
     |  | from the data |
-    | [data] | `source` (a name or a file), `condition`, `batch_size`, `valid_fraction`, `test_fraction`, `levels`, `seed` |
+    | [data] | `source` (a name or a file), `condition`, `batch_size`, `valid_fraction`, `test_fraction`, `levels`, `seed`, |
+    |  | and how files are read, as in `tfdgm.data.load`: `header`, `keep`, `ignore`, `delimiter`, `decimal`, `encoding`, |
+    |  | `size`, `fit`, `color` |
     | [training] | `epochs`, `optimizer`, `learning_rate`, `schedule` (constant or cosine), `warmup_epochs` (of a |
     |  | rate that rises from 0; may be a fraction), `weight_decay`, `epsilon` (of Adam and its kin), `clipnorm`, |
     |  | `ema_momentum` (weights averaged over steps), `patience` (epochs without a better validation loss), |
