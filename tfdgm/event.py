@@ -166,9 +166,19 @@ def numbers(values, name):
     if has_masked(values):
         raise ValueError(f"`{name}` must have no masked entries. Received: a numpy.ma array with some; fill or drop them first.")
     try:
-        values = np.asarray(values)
+        values = _of_frame(values) if np.asarray(values).dtype.kind == "O" else np.asarray(values)
     except (ValueError, TypeError) as error:
         raise ValueError(f"`{name}` must be an array of numbers. Received: {type(values).__name__} ({error})") from None
     if values.dtype.kind not in "fiub" and values.dtype.name != "bfloat16":
         raise ValueError(f"`{name}` must hold numbers. Received: dtype={values.dtype}")
     return values
+
+
+def _of_frame(values):
+    """What pandas gives as objects though all are numbers: columns of several kinds, of its nullable ones, of decimals."""
+    dtypes = getattr(values, "dtypes", ())  # A Series has one.
+    kinds = {"f" if str(dtype).startswith("decimal") else dtype.kind for dtype in np.ravel(np.asarray(dtypes, object))}
+    if not kinds or kinds - set("fiub"):
+        return np.asarray(values)
+    whole = kinds <= set("ib") and not np.any(values.isna())
+    return values.to_numpy(dtype=np.int64 if whole else np.float64, **({} if whole else {"na_value": np.nan}))

@@ -162,7 +162,7 @@ class TestStream:
 
     def test_batches_span_files_and_blocks(self, tmp_path, monkeypatch):
         monkeypatch.setattr("tfdgm.data.csv_files._BLOCK_BYTES", 64)
-        x = np.arange(300).reshape(100, 3)
+        x = np.arange(1, 301).reshape(100, 3)  # 0,1,2 would be a header.
         for i in range(4):
             np.savetxt(tmp_path / f"{i}.csv", x[25 * i : 25 * (i + 1)], delimiter=",", fmt="%g")
         batches = list(data.stream(tmp_path / "*.csv", 7))

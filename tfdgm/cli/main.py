@@ -8,6 +8,7 @@ import warnings
 from absl import flags
 
 from tfdgm.cli.usage import UsageError, command_help, general_help
+from tfdgm.data.columns import printable
 from tfdgm.unknown_name import unknown_name
 
 #: In the order of `tfdgm --help`. Each is a module of tfdgm.cli with a docstring (its help), FLAGS and run(arguments).
@@ -62,10 +63,16 @@ def _run(argv):
     for flag in command.FLAGS:
         command.FLAGS[flag].unparse()
     try:
-        positional = command.FLAGS([name, *arguments])[1:]
+        positional = command.FLAGS([name, *(_spelled(argument, command.FLAGS) for argument in arguments)])[1:]
     except flags.Error as error:
         raise UsageError(f"{error} See `tfdgm {name} --help`.") from None
     return command.run(positional) or 0
+
+
+def _spelled(argument, known):
+    """--no_header as --noheader, which is absl's spelling."""
+    flag = argument.removeprefix("--no_")
+    return f"--no{flag}" if flag != argument and flag in known and known[flag].boolean else argument
 
 
 def _command(name):
@@ -81,10 +88,15 @@ def _is_users(error):
 
 
 def _warn(message, *_):
-    print(f"tfdgm: warning: {' '.join(str(message).split())}", file=sys.stderr)
+    print(f"tfdgm: warning: {_one_line(message)}", file=sys.stderr)
 
 
 def _fail(error, code):
-    message = " ".join(str(error).split()) or type(error).__name__
+    message = _one_line(error) or type(error).__name__
     print(f"tfdgm: error: {message}", file=sys.stderr)
     return code
+
+
+def _one_line(message):
+    """What a stranger's files say, such as their names, does not steer the terminal."""
+    return printable(" ".join(str(message).split()))

@@ -9,13 +9,13 @@ from tfdgm.cli.usage import UsageError
 
 def define(of: flags.FlagValues) -> None:
     """Defines them in a command's flags."""
-    header = "Whether the first line of a csv holds names (--noheader: it is a row). Default: found."
+    header = "Whether the first line of a csv holds names (--noheader or --no_header: it is a row). Default: found."
     flags.DEFINE_bool("header", None, header, flag_values=of)
-    flags.DEFINE_list("columns", None, "Names of the columns to read, with commas between; others are left out.", flag_values=of)
+    flags.DEFINE_list("columns", None, "Names of the columns that x is, with commas between.", flag_values=of)
     flags.DEFINE_list("ignore", None, "Names of columns to leave out, with commas between.", flag_values=of)
-    flags.DEFINE_string("delimiter", None, "Between the cells of a csv. Default: found.", flag_values=of)
+    flags.DEFINE_string("delimiter", None, "Between the cells of a csv: , ; tab ... Default: found.", flag_values=of)
     flags.DEFINE_string("decimal", None, "What stands before the decimals in a csv: . or , Default: found.", flag_values=of)
-    flags.DEFINE_string("encoding", None, "Of a csv. Default: found.", flag_values=of)
+    flags.DEFINE_string("encoding", None, "Of a csv: cp1252, utf-16, ... Default: found.", flag_values=of)
     flags.DEFINE_string("size", None, "HEIGHTxWIDTH that images are brought to, e.g. 32x32.", flag_values=of)
     flags.DEFINE_enum("fit", None, ["resize", "crop"], "How images come to --size. Default: resize.", flag_values=of)
     flags.DEFINE_bool("color", None, "Whether images are read with three channels (--nocolor: one).", flag_values=of)

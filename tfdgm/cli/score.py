@@ -124,14 +124,15 @@ def _run_beam(name, source):
     # Beam logs what it raises, and what is missing that is not needed here.
     logging.getLogger("apache_beam.runners.common").setLevel(logging.CRITICAL)
     logging.getLogger().setLevel(logging.ERROR)
-    from tfdgm.cli.inputs import columns_of, load_model, parse_condition
+    from tfdgm.cli.inputs import columns_of, load_model, parse_condition, reading_of
     from tfdgm.tasks.beam_scoring import score_files
     from tfdgm.zoo import entries
 
     condition = None if FLAGS.condition is None else parse_condition(load_model(name), FLAGS.condition)
     path = entries.find(name) if name in entries.names() else name
-    options = shlex.split(FLAGS.beam_options or "")
-    rows = score_files(path, source, FLAGS.out, condition=condition, columns=columns_of(name), options=options)
+    options = {"columns": columns_of(name), "reading": reading_of(name, reading_flags.given(FLAGS))}
+    options["options"] = shlex.split(FLAGS.beam_options or "")
+    rows = score_files(path, source, FLAGS.out, condition=condition, **options)
     print(f"{rows:,} scores: {FLAGS.out}")
 
 

@@ -3,20 +3,17 @@
 import glob
 import os
 import pathlib
-import textwrap
-import warnings
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from tfdgm.data import cache, csv_files, image_files, numpy_files, parquet_files, values
+from tfdgm.data import cache, csv_files, image_files, numpy_files, tables, values
 from tfdgm.data.content import Content, Part
 from tfdgm.data.data_error import DataError
 from tfdgm.data.reading import PLAIN, Reading
 
-TABLES = {".csv": csv_files, ".parquet": parquet_files}
 ARRAYS = (".npy", ".npz")
-SUFFIXES = (*TABLES, *ARRAYS, *image_files.SUFFIXES)
+SUFFIXES = (*tables.READERS, *ARRAYS, *image_files.SUFFIXES)
 
 _SPLIT_NAMES = {"train": "train", "valid": "valid", "validation": "valid", "val": "valid", "test": "test"}
 
@@ -52,9 +49,10 @@ def read(
             f"{source}: all splits must be integers, or none. "
             f"Received: { ({split: str(part.x.dtype) for split, part in parts.items()}) }."
         )
-    if len({_kind([path]) for path in all_paths}) == 1 and _kind(all_paths) in TABLES:
-        _same_columns(all_paths, TABLES[_kind(all_paths)], reading)
+    if len({_kind([path]) for path in all_paths}) == 1 and _kind(all_paths) in tables.READERS:
+        tables.layouts(all_paths, condition, columns, reading)
 
+    tables.warn_of_partitions(source, all_paths)
     largest = max(values.check_in_blocks(part.x, levels, dtype, f"{source}") for part in parts.values())
     kind = _kind(all_paths)
     if levels is None:
@@ -85,6 +83,7 @@ def blocks(
     `split` keeps one split of a source that has its own. Looks for the files at once, reads as it goes.
     """
     found = _find_splits(source)
+    tables.warn_of_partitions(source, [path for paths in found.values() for path in paths])
     if split is not None and "all" not in found:
         if split not in found:
             raise DataError(f"{source} has no split {split!r}. It has: {', '.join(found)}.")
@@ -110,36 +109,38 @@ def _chunks(paths, levels, split, dtype, columns, reading):
         raise DataError(f"{paths[0]} has no splits of its own. Received: split={split!r}; `load` divides it.")
     if kind == "images":
         yield from ((paths[0], x) for x in image_files.chunks(paths, reading))
-    elif kind in TABLES:
-        of_x, _, _ = _layout(paths, TABLES[kind], None, columns, reading)
-        yield from ((path, _taken(x, of_x)) for path, x in _table_rows(paths, TABLES[kind], levels, dtype, reading))
+    elif kind in tables.READERS:
+        yield from tables.rows(tables.layouts(paths, None, columns, reading), levels, dtype, reading)
+    elif kind == ".npz":
+        for path in paths:
+            offset = 0
+            for block in numpy_files.npz_blocks(path, split):
+                values.check(block, levels, dtype, path, offset)
+                offset += len(block)
+                yield path, block
     else:
         for path in paths:
-            arrays = {"all": numpy_files.load_npy(path)} if kind == ".npy" else numpy_files.load_npz(path)[0]
-            if split is not None:
-                if split not in arrays:
-                    raise DataError(f"{path} has no split {split!r}. Leave it out to read all rows.")
-                arrays = {split: arrays[split]}
-            for x in arrays.values():
-                step = max(1, 2**24 // max(1, x[:1].nbytes))
-                for start in range(0, len(x), step):
-                    block = np.asarray(x[start : start + step])
-                    values.check(block, levels, dtype, path, offset=start)
-                    yield path, block
+            x = numpy_files.load_npy(path)
+            step = max(1, 2**24 // max(1, x[:1].nbytes))
+            for start in range(0, len(x), step):
+                block = np.asarray(x[start : start + step])
+                values.check(block, levels, dtype, path, offset=start)
+                yield path, block
 
 
 def _read_one(paths, levels, condition, dtype, columns, reading):
     """{split: Part} or {"all": Part}, and the names of the columns that are x, None where there are none."""
     kind = _kind(paths)
-    if kind in TABLES:
-        return _read_tables(paths, TABLES[kind], levels, condition, dtype, columns, reading)
+    if kind in tables.READERS:
+        part, names = tables.read(paths, levels, condition, dtype, columns, reading)
+        return {"all": part}, names
     if kind == ".npz" and len(paths) == 1:
         arrays, given = numpy_files.load_npz(paths[0], condition)
         if given is not None:
             where = f"{paths[0]}, array {condition!r}"
             values.check(given.astype(np.float64), None, dtype, where)
             if given.dtype.kind in "iu" and (rounded := values.first_rounded(given.ravel(), dtype)) is not None:
-                _warn_of_rounding(where, rounded, dtype)
+                tables.warn_of_rounding(where, rounded, dtype)
             given = given.astype(dtype)
         return {split: Part(x, given) for split, x in arrays.items()}, None
     if condition is not None:
@@ -154,113 +155,12 @@ def _read_one(paths, levels, condition, dtype, columns, reading):
     return {"all": Part(cache.spool(_blocks(paths, levels, None, dtype, None, reading)))}, None
 
 
-def _read_tables(paths, reader, levels, condition, dtype, columns, reading):
-    of_x, given, names = _layout(paths, reader, condition, columns, reading)
-    rows = (x for _, x in _table_rows(paths, reader, levels, dtype, reading, real=given))
-    if not given:
-        return {"all": Part(cache.spool(values.to_dtype(_taken(x, of_x), levels, dtype) for x in rows))}, names
-    # One pass over the text. float32 does not keep all levels, and not every condition is an integer.
-    table = cache.spool(values.to_dtype(x, None, dtype if levels is None else "float64") for x in rows)
-    parts = (table[i : i + 2**16][:, of_x] for i in range(0, len(table), 2**16))
-    x = cache.spool(values.to_dtype(part, levels, dtype) for part in parts)
-    return {"all": Part(x, np.ascontiguousarray(table[:, given], dtype))}, names
-
-
-def _table_rows(paths, reader, levels, dtype, reading, real=()):
-    """Yields (path, checked float64 rows [k, columns]) of tables; warns once where `dtype` does not keep an integer."""
-    names, _ = reader.columns(paths[0], reading)
-    told = False
-    for path in paths:
-        integers = None
-        for x in reader.chunks(path, levels, dtype, real, reading):
-            if not told and np.abs(x).max() > 2**24:
-                integers = reader.integer_columns(path, reading) if integers is None else integers
-                for i in integers if levels is None else set(integers) & set(real):
-                    rounded = values.first_rounded(x[:, i], dtype)
-                    if rounded is not None and not told:
-                        _warn_of_rounding(f"{path}, column {i + 1}{f' ({names[i]})' if names else ''}", rounded, dtype)
-                        told = True
-            yield path, x
-
-
-def _taken(x, columns):
-    return x if columns == list(range(x.shape[1])) else x[:, columns]
-
-
-def _warn_of_rounding(where, integer, dtype):
-    keeps = "; float64 keeps those up to 2**53: dtype='float64', in a run [model] dtype" if dtype == "float32" else ""
-    largest = "2**24" if dtype == "float32" else "2**53"
-    warnings.warn(f"{where}: {dtype} rounds integers above {largest}, such as {int(integer)}{keeps}.", stacklevel=2)
-
-
-def _layout(paths, reader, condition, columns, reading):
-    """Of tables: the numbers of the columns that are x, in the order of `columns`; of those that are the condition; and the names
-    of the former, None where there are none."""
-    names, width = _same_columns(paths, reader, reading)
-    wanted = [condition] if isinstance(condition, str) else list(condition or ())
-    missing = [c for c in wanted if names is None or c not in names]
-    if missing:
-        raise DataError(
-            f"{paths[0]} has no column {missing[0]!r} for the condition. It has: "
-            f"{', '.join(names) if names else f'{width} columns without names'}."
-        )
-    given = [names.index(c) for c in wanted]
-    of_x = [i for i in range(width) if i not in given]
-    if not of_x:
-        raise DataError(f"{paths[0]}: no column is left beside the condition {', '.join(wanted)}.")
-    if names is None:
-        return of_x, given, None
-    here = [names[i] for i in of_x]
-    of_x = [of_x[i] for i in _order(paths[0], here, columns or here)]
-    return of_x, given, tuple(names[i] for i in of_x)
-
-
-def _order(path, here, expected):
-    """Where each of the names `expected` stands in `here`; each place itself where no name is known."""
-    in_place = list(range(len(here)))
-    if here == list(expected):
-        return in_place
-    what = f"Expected: {_listed(expected)}. Received: {_listed(here)}."
-    if not set(here) & set(expected):
-        if len(here) == len(expected):
-            warnings.warn(f"{path} has other names of columns, which are taken by their places. {what}", stacklevel=2)
-        return in_place
-    for name in expected:
-        if name not in here:
-            raise DataError(f"{path} has no column {name!r}. {what}")
-    for name in here:
-        if name not in expected:
-            raise DataError(f"{path} has a column {name!r}, which is not expected. {what}")
-    if len(set(here)) < len(here) or len(here) != len(expected):
-        raise DataError(f"{path}: columns that share a name cannot be put in order by it. {what}")
-    return [here.index(name) for name in expected]
-
-
-def _listed(names):
-    return textwrap.shorten(", ".join(names), 200, placeholder=" ...")
-
-
-def _same_columns(paths, reader, reading):
-    """The columns of the first file; raises where another file's differ."""
-    names, width = reader.columns(paths[0], reading)
-    for path in paths[1:]:
-        more, more_width = reader.columns(path, reading)
-        if more_width != width:
-            raise DataError(f"{path}: expected {width} columns as in {paths[0]}. Received: {more_width}.")
-        if names and more and names != more:
-            place = next(i for i in range(width) if names[i] != more[i])
-            raise DataError(
-                f"{path}: expected column {place + 1} to be {names[place]!r} as in {paths[0]}. Received: {more[place]!r}."
-            )
-    return names, width
-
-
 def _find_splits(source):
     """{"all": paths}, or {"train": paths, ...} for a folder with entries named so."""
     path = pathlib.Path(os.path.expanduser(source))
     if not path.is_dir():
         return {"all": _find(source)}
-    entries = sorted(p for p in path.iterdir() if p.is_dir() or p.suffix.lower() in SUFFIXES)
+    entries = sorted(p for p in path.iterdir() if p.is_dir() or tables.suffix_of(p) in SUFFIXES)
     named = {_SPLIT_NAMES[p.stem]: p for p in entries if p.stem in _SPLIT_NAMES}
     if "train" in named and len(named) > 1 and len(named) == len(entries):
         return {split: _find(named[split]) for split in ("train", "valid", "test") if split in named}
@@ -271,7 +171,7 @@ def _find(source):
     """The files of a source, sorted, all of one kind, none empty."""
     path = pathlib.Path(os.path.expanduser(source))
     if path.is_dir():
-        paths = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+        paths = sorted(p for p in path.rglob("*") if tables.suffix_of(p) in SUFFIXES and p.is_file())
         if not paths:
             raise DataError(f"The folder {source} has no data files. Expected: {', '.join(SUFFIXES)}.")
     elif path.is_file():
@@ -283,7 +183,7 @@ def _find(source):
     else:
         raise DataError(f"There is no file {source}.")
     for p in paths:
-        if p.suffix.lower() not in SUFFIXES:
+        if tables.suffix_of(p) not in SUFFIXES:
             raise DataError(f"{p}: expected a file of {', '.join(SUFFIXES)}. Received: {p.suffix or 'no suffix'}.")
         try:
             empty = p.stat().st_size == 0
@@ -300,5 +200,7 @@ def _find(source):
 
 
 def _kind(paths):
-    suffix = os.path.splitext(paths[0])[1].lower()
+    suffix = tables.suffix_of(paths[0])
+    if tables.READERS.get(suffix) is csv_files:
+        return ".csv"
     return "images" if suffix in image_files.SUFFIXES else suffix

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from tfdgm.data import content, digits, files, named, packed, splits, values
+from tfdgm.data import content, digits, files, named, packed, splits, tables, values
 from tfdgm.data.data_error import DataError
 from tfdgm.data.reading import PLAIN, Reading
 from tfdgm.event import Event
@@ -210,7 +210,7 @@ def _is_file(source):
     """Whether the source is read as files. What has the form of a name and is no path is left to TFDS."""
     if source.startswith("tfds:") or source in named.names():
         return False
-    if os.path.splitext(source)[1].lower() in files.SUFFIXES:
+    if tables.suffix_of(source) in files.SUFFIXES:
         return True
     return not named.is_name(source) or (os.path.exists(source) and not _is_tfds_name(source))
 

@@ -1,6 +1,6 @@
 """Which values are data: finite, within their dtype, and within the levels where there are levels."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
@@ -48,8 +48,19 @@ def first_bad(array: np.ndarray, levels: int | None, dtype: str, real: Collectio
     return tuple(int(i) for i in np.argwhere(~good)[0])
 
 
-def check(array: np.ndarray, levels: int | None, dtype: str, where: str, offset: int = 0, real: Collection[int] = ()) -> None:
-    """Raises DataError for the first bad value, named by its row and its place in the row (both from 0)."""
+def check(
+    array: np.ndarray,
+    levels: int | None,
+    dtype: str,
+    where: str,
+    offset: int = 0,
+    real: Collection[int] = (),
+    columns: Sequence[int] | None = None,
+) -> None:
+    """Raises DataError for the first bad value, named by its row and its place in the row (both from 0).
+
+    `columns` are the numbers that the columns of a table have in its file.
+    """
     bad = first_bad(array, levels, dtype, real)
     if bad is None:
         return
@@ -63,7 +74,7 @@ def check(array: np.ndarray, levels: int | None, dtype: str, where: str, offset:
         reason = f"expected integers below 2**31. Received: {value}"
     else:
         reason = why_bad(float(value), None if bad[1] in real else levels, dtype)
-    place = bad[1] if len(bad) == 2 else bad[1:]
+    place = bad[1:] if len(bad) != 2 else bad[1] if columns is None else columns[bad[1]]
     raise DataError(f"{where}: row {offset + bad[0]}, column {place} (from 0): {reason}.")
 
 

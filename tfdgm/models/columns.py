@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
+from tfdgm.event import numbers
 from tfdgm.models.arguments import plain
 
 
@@ -31,7 +30,7 @@ def in_order(x: Any, names: Sequence[str | int] | None, what: str) -> Any:
     if received is None or received == tuple(names):
         return x
     if set(received) == set(names):
-        return np.asarray(x)[..., [received.index(name) for name in names]]
+        return numbers(x, what)[..., [received.index(name) for name in names]]
     if tuple(range(len(received))) == received or tuple(range(len(names))) == tuple(names):
         return x
     raise ValueError(f"`{what}` must have the columns of the training data, {tuple(names)}, in any order. Received: {received}")

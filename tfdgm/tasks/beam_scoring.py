@@ -13,6 +13,7 @@ import re
 import shutil
 import tempfile
 import uuid
+import warnings
 
 import apache_beam as beam
 import numpy as np
@@ -23,11 +24,11 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 import tfdgm.models  # noqa: F401  Registers the classes that an artifact names.
 from tfdgm import data, serving
-from tfdgm.data import csv_files, parquet_files
+from tfdgm.data import csv_files, tables
+from tfdgm.data.reading import Reading
 
 INDEX = "index.csv"
-_COLUMNS = {".csv": csv_files.columns, ".parquet": parquet_files.columns}
-_SUFFIXES = (*_COLUMNS, ".npy", ".npz")
+_SUFFIXES = (*tables.READERS, ".npy", ".npz")
 _OURS = re.compile(r"\d{6,}-\d{6,}\.csv|index\.csv|\..+\.new")
 
 
@@ -73,7 +74,7 @@ class LogProbHandler(ModelHandler):
         return "tfdgm"
 
 
-def score_files(path, source, out, *, condition=None, columns=None, options=(), rows_per_shard=None):
+def score_files(path, source, out, *, condition=None, columns=None, reading=None, options=(), rows_per_shard=None):
     """Scores every row of every file of `source` with the SavedModel at `path`: log p(x) in nats, in shards under `out`.
 
     `out` receives `FFFFFF-SSSSSS.csv`, shard S of file F, both counted from 0: a header `log_prob` and one score a row, in the
@@ -114,10 +115,12 @@ def score_files(path, source, out, *, condition=None, columns=None, options=(), 
     FileSystems.set_options(options)
 
     files = _find(source)
-    with _local(files[0]) as file:
-        first = files[0], _columns(file)
+    reading = reading or {}
     dtype = "float64" if model.compute_dtype == "float64" else "float32"
-    reader = _Read(model.event_shape, rows_per_shard, first, {"levels": model.levels, "dtype": dtype, "columns": columns})
+    with _local(files[0]) as file, _named(files[0], file):
+        first = files[0], _names(file, columns, reading)
+    read = {"levels": model.levels, "dtype": dtype, "columns": columns, **reading}
+    reader = _Read(model.event_shape, rows_per_shard, first, read, reading)
     pipeline = beam.Pipeline(options=options)
     _empty(out)
     try:
@@ -145,29 +148,26 @@ def score_files(path, source, out, *, condition=None, columns=None, options=(), 
 class _Read(beam.DoFn):
     """(number, file) -> ((number, shard, file, first row), rows), a shard at a time."""
 
-    def __init__(self, event_shape, rows_per_shard, first, options):
-        self.event_shape, self.rows_per_shard, self.first, self.options = event_shape, rows_per_shard, first, options
+    def __init__(self, event_shape, rows_per_shard, first, options, reading):
+        self.event_shape, self.rows_per_shard, self.first = event_shape, rows_per_shard, first
+        self.options, self.reading = options, reading
 
     def process(self, element):
         number, path = element
         first = 0
-        with _local(path) as file:
-            try:
-                self._check_columns(path, file)
-                for shard, x in enumerate(data.stream(file, self.rows_per_shard, **self.options)):
-                    if math.prod(x.shape[1:]) != math.prod(self.event_shape):
-                        shape = tuple(self.event_shape)
-                        raise data.DataError(f"{path}: expected rows of event_shape={shape}. Received: {x.shape[1:]}.")
-                    yield (number, shard, path, first), x
-                    first += len(x)
-            except data.DataError as error:
-                raise data.DataError(str(error).replace(file, path)) from None
+        with _local(path) as file, _named(path, file):
+            self._check_names(path, file)
+            for shard, x in enumerate(data.stream(file, self.rows_per_shard, **self.options)):
+                if math.prod(x.shape[1:]) != math.prod(self.event_shape):
+                    shape = tuple(self.event_shape)
+                    raise data.DataError(f"{path}: expected rows of event_shape={shape}. Received: {x.shape[1:]}.")
+                yield (number, shard, path, first), x
+                first += len(x)
 
-    def _check_columns(self, path, file):
+    def _check_names(self, path, file):
         first, expected = self.first
-        received = _columns(file)
-        by_name = set(received or ()) & set(self.options["columns"] or ())  # `stream` puts them in order.
-        if expected and received and expected != received and not by_name:
+        received = _names(file, self.options["columns"], self.reading)
+        if expected and received and expected != received:
             raise data.DataError(f"{path}: expected the columns {expected} as in {first}. Received: {received}.")
 
 
@@ -197,7 +197,7 @@ def _find(source):
     """The files of a source, sorted."""
     source = os.path.expanduser(source) if "://" not in source else source
     if os.path.isdir(source):
-        files = sorted(str(p) for p in pathlib.Path(source).rglob("*") if p.suffix.lower() in _SUFFIXES)
+        files = sorted(str(p) for p in pathlib.Path(source).rglob("*") if tables.suffix_of(p) in _SUFFIXES)
     elif os.path.isfile(source):
         files = [source]
     else:
@@ -205,15 +205,27 @@ def _find(source):
     if not files:
         raise data.DataError(f"There is no file {source}. Beam reads {', '.join(_SUFFIXES)} files, globs and folders of them.")
     for file in files:
-        if os.path.splitext(file)[1].lower() not in _SUFFIXES:
+        if tables.suffix_of(file) not in _SUFFIXES:
             raise data.DataError(f"{file}: expected a file of {', '.join(_SUFFIXES)}.")
     return files
 
 
-def _columns(file):
+def _names(file, columns, reading):
     """The names of a table's columns, or None."""
-    read = _COLUMNS.get(os.path.splitext(file)[1].lower())
-    return read(file)[0] if read else None
+    if tables.suffix_of(file) not in tables.READERS:
+        return None
+    with warnings.catch_warnings(action="ignore"):  # They come when it is read.
+        (layout,) = tables.layouts([file], None, columns, Reading.of(reading))
+    return layout.names and list(layout.names)
+
+
+@contextlib.contextmanager
+def _named(path, file):
+    """Errors name the path, and no copy of it."""
+    try:
+        yield
+    except data.DataError as error:
+        raise data.DataError(str(error).replace(file, path)) from None
 
 
 def _empty(out):
