@@ -23,7 +23,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 import tfdgm.models  # noqa: F401  Registers the classes that an artifact names.
 from tfdgm import data, serving
-from tfdgm.data import csv_files, parquet_files
+from tfdgm.data import csv_files, finding, parquet_files
 
 INDEX = "index.csv"
 _COLUMNS = {".csv": csv_files.columns, ".parquet": parquet_files.columns}
@@ -197,7 +197,7 @@ def _find(source):
     """The files of a source, sorted."""
     source = os.path.expanduser(source) if "://" not in source else source
     if os.path.isdir(source):
-        files = sorted(str(p) for p in pathlib.Path(source).rglob("*") if p.suffix.lower() in _SUFFIXES)
+        files = [str(p) for p in finding.data_files(pathlib.Path(source), _SUFFIXES)]
     elif os.path.isfile(source):
         files = [source]
     else:
