@@ -287,6 +287,14 @@ class TestErrors:
         with pytest.raises(DataError, match=message):
             beam_scoring.score_files(model, source, tmp_path / "out")
 
+    def test_hidden_files_are_passed_over_and_others_named(self, parts):
+        for name in (".ipynb_checkpoints/part-0-checkpoint.csv", "__MACOSX/._part-0.csv", "._part-0.csv", "notes.txt"):
+            (parts / name).parent.mkdir(exist_ok=True)
+            (parts / name).write_text("x")
+        with pytest.warns(UserWarning, match="1 other file left out: notes.txt"):
+            found = beam_scoring._find(str(parts))
+        assert found == [str(parts / f"part-{i}.csv") for i in range(3)]
+
     def test_files_of_another_kind(self, model, tmp_path):
         (tmp_path / "x.png").write_bytes(b"")
         with pytest.raises(DataError, match=r"x.png: expected a file of .csv"):

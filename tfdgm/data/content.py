@@ -26,7 +26,7 @@ class Part:
 @dataclasses.dataclass(frozen=True)
 class Content:
     """A data set as read: `parts` has the key "all", or "train" and any of "valid" and "test". `columns` are the names of a
-    table's columns that are x, where it has names."""
+    table's columns that are x, where it has names; `classes` those of a condition that is one-hot, where they are known."""
 
     name: str
     parts: dict
@@ -34,6 +34,7 @@ class Content:
     sha256: str
     description: str
     columns: tuple | None = None
+    classes: tuple | None = None
 
 
 def divide(part: Part, *, valid_fraction: float, test_fraction: float, seed: int) -> dict[str, Part]:

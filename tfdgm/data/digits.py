@@ -24,4 +24,5 @@ def read(condition: str | None = None) -> Content:
         17,
         hashlib.sha256(x.tobytes()).hexdigest(),
         "scikit-learn's embedded 8x8 grey images of handwritten digits, levels 0..16",
+        classes=None if label is None else tuple("0123456789"),
     )

@@ -1,21 +1,16 @@
-"""Files, globs and folders: what they are, and their rows."""
+"""The rows of files, globs and folders."""
 
-import glob
 import os
 import pathlib
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from tfdgm.data import cache, csv_files, image_files, numpy_files, tables, values
+from tfdgm.data import cache, finding, image_files, numpy_files, tables, values
 from tfdgm.data.content import Content, Part
 from tfdgm.data.data_error import DataError
 from tfdgm.data.reading import PLAIN, Reading
-
-ARRAYS = (".npy", ".npz")
-SUFFIXES = (*tables.READERS, *ARRAYS, *image_files.SUFFIXES)
-
-_SPLIT_NAMES = {"train": "train", "valid": "valid", "validation": "valid", "val": "valid", "test": "test"}
+from tfdgm.unknown_name import unknown_name
 
 
 def read(
@@ -25,6 +20,7 @@ def read(
     dtype: str = "float32",
     columns: Sequence[str] | None = None,
     reading: Reading = PLAIN,
+    classes: Sequence[str] | None = None,
 ) -> Content:
     """The `Content` of a file, a glob or a folder.
 
@@ -32,14 +28,16 @@ def read(
     bounded, every value is checked before training begins, and shuffling is over all rows. Of a table, real values
     become `dtype` there, and levels int32. A .npy file is itself the memory map.
     """
+    files_of = finding.find_splits(source)
+    classes = _classes(source, files_of, condition, classes)
     parts, all_paths, names = {}, [], None
-    for split, paths in _find_splits(source).items():
-        all_paths += paths
-        found, names_here = _read_one(paths, levels, condition, dtype, columns or names, reading)
+    for split, files in files_of.items():
+        all_paths += files.paths
+        found, names_here = _read_one(files, levels, condition, dtype, columns or names, reading, classes)
         names = names or names_here
         for key, part in found.items():
             if key != "all" and split != "all":
-                raise DataError(f"{paths[0]}: has splits of its own inside the split {split!r} of {source}.")
+                raise DataError(f"{files.paths[0]}: has splits of its own inside the split {split!r} of {source}.")
             parts[split if key == "all" else key] = part
     shapes = {split: part.x.shape[1:] for split, part in parts.items()}
     if len(set(shapes.values())) > 1:
@@ -49,12 +47,12 @@ def read(
             f"{source}: all splits must be integers, or none. "
             f"Received: { ({split: str(part.x.dtype) for split, part in parts.items()}) }."
         )
-    if len({_kind([path]) for path in all_paths}) == 1 and _kind(all_paths) in tables.READERS:
+    kind, *other_kinds = {files.kind: None for files in files_of.values()}
+    if not other_kinds and kind in tables.READERS:
         tables.layouts(all_paths, condition, columns, reading)
 
     tables.warn_of_partitions(source, all_paths)
     largest = max(values.check_in_blocks(part.x, levels, dtype, f"{source}") for part in parts.values())
-    kind = _kind(all_paths)
     if levels is None:
         if kind == "images":
             levels = 256
@@ -62,12 +60,12 @@ def read(
             levels = max(2, int(largest) + 1)
     kinds = f"{kind} file{'s' if len(all_paths) > 1 else ''}" if kind != "images" else kind if len(all_paths) > 1 else "image"
     what = f"{len(all_paths)} {kinds}"
-    return Content(os.fspath(source), parts, levels, cache.sha256_of(all_paths), f"Rows of {what}: {source}", names)
+    return Content(os.fspath(source), parts, levels, cache.sha256_of(all_paths), f"Rows of {what}: {source}", names, classes)
 
 
 def paths_of(source: str | os.PathLike) -> list[pathlib.Path]:
     """The files of a source, those of all its splits."""
-    return [path for paths in _find_splits(source).values() for path in paths]
+    return [pathlib.Path(path) for found in finding.find_splits(source).values() for path in found.paths]
 
 
 def blocks(
@@ -82,18 +80,21 @@ def blocks(
 
     `split` keeps one split of a source that has its own. Looks for the files at once, reads as it goes.
     """
-    found = _find_splits(source)
-    tables.warn_of_partitions(source, [path for paths in found.values() for path in paths])
+    found = finding.find_splits(source)
+    tables.warn_of_partitions(source, [path for files in found.values() for path in files.paths])
     if split is not None and "all" not in found:
         if split not in found:
             raise DataError(f"{source} has no split {split!r}. It has: {', '.join(found)}.")
         found, split = {split: found[split]}, None
-    return _blocks([p for paths in found.values() for p in paths], levels, split, dtype, columns, reading)
+    kinds = {files.kind: files.paths[0] for files in found.values()}
+    if len(kinds) > 1:
+        raise DataError(f"{source}: expected files of one kind. Received: {' and '.join(kinds.values())}.")
+    return _blocks(*kinds, [p for files in found.values() for p in files.paths], levels, split, dtype, columns, reading)
 
 
-def _blocks(paths, levels, split, dtype, columns, reading):
+def _blocks(kind, paths, levels, split, dtype, columns, reading):
     first = None
-    for path, x in _chunks(paths, levels, split, dtype, columns, reading):
+    for path, x in _chunks(kind, paths, levels, split, dtype, columns, reading):
         x = values.to_dtype(x, 0 if x.dtype.kind in "iub" else levels, dtype)
         what = f"{x.dtype} {x.shape[1:]}"
         first = first or what
@@ -102,9 +103,8 @@ def _blocks(paths, levels, split, dtype, columns, reading):
         yield x
 
 
-def _chunks(paths, levels, split, dtype, columns, reading):
+def _chunks(kind, paths, levels, split, dtype, columns, reading):
     """Yields (path, checked array [k, *event_shape])."""
-    kind = _kind(paths)
     if split is not None and kind != ".npz":
         raise DataError(f"{paths[0]} has no splits of its own. Received: split={split!r}; `load` divides it.")
     if kind == "images":
@@ -128,9 +128,9 @@ def _chunks(paths, levels, split, dtype, columns, reading):
                 yield path, block
 
 
-def _read_one(paths, levels, condition, dtype, columns, reading):
+def _read_one(found, levels, condition, dtype, columns, reading, classes):
     """{split: Part} or {"all": Part}, and the names of the columns that are x, None where there are none."""
-    kind = _kind(paths)
+    kind, paths = found.kind, found.paths
     if kind in tables.READERS:
         part, names = tables.read(paths, levels, condition, dtype, columns, reading)
         return {"all": part}, names
@@ -143,6 +143,9 @@ def _read_one(paths, levels, condition, dtype, columns, reading):
                 tables.warn_of_rounding(where, rounded, dtype)
             given = given.astype(dtype)
         return {split: Part(x, given) for split, x in arrays.items()}, None
+    if kind == "images":  # Kept as bytes.
+        label = None if classes is None else np.eye(len(classes), dtype=dtype)[[classes.index(name) for name in found.classes]]
+        return {"all": Part(cache.spool(image_files.chunks(paths, reading)), label)}, None
     if condition is not None:
         raise DataError(
             f"{paths[0]}: a condition is read from a column of a table or an array of one .npz file. "
@@ -150,57 +153,24 @@ def _read_one(paths, levels, condition, dtype, columns, reading):
         )
     if kind == ".npy" and len(paths) == 1:
         return {"all": Part(numpy_files.load_npy(paths[0]))}, None
-    if kind == "images":  # Kept as bytes.
-        return {"all": Part(cache.spool(image_files.chunks(paths, reading)))}, None
-    return {"all": Part(cache.spool(_blocks(paths, levels, None, dtype, None, reading)))}, None
+    return {"all": Part(cache.spool(_blocks(kind, paths, levels, None, dtype, None, reading)))}, None
 
 
-def _find_splits(source):
-    """{"all": paths}, or {"train": paths, ...} for a folder with entries named so."""
-    path = pathlib.Path(os.path.expanduser(source))
-    if not path.is_dir():
-        return {"all": _find(source)}
-    entries = sorted(p for p in path.iterdir() if p.is_dir() or tables.suffix_of(p) in SUFFIXES)
-    named = {_SPLIT_NAMES[p.stem]: p for p in entries if p.stem in _SPLIT_NAMES}
-    if "train" in named and len(named) > 1 and len(named) == len(entries):
-        return {split: _find(named[split]) for split in ("train", "valid", "test") if split in named}
-    return {"all": _find(source)}
-
-
-def _find(source):
-    """The files of a source, sorted, all of one kind, none empty."""
-    path = pathlib.Path(os.path.expanduser(source))
-    if path.is_dir():
-        paths = sorted(p for p in path.rglob("*") if tables.suffix_of(p) in SUFFIXES and p.is_file())
-        if not paths:
-            raise DataError(f"The folder {source} has no data files. Expected: {', '.join(SUFFIXES)}.")
-    elif path.is_file():
-        paths = [path]
-    elif glob.has_magic(os.fspath(source)):
-        paths = [pathlib.Path(p) for p in sorted(glob.glob(os.fspath(path), recursive=True)) if os.path.isfile(p)]
-        if not paths:
-            raise DataError(f"No file matches {source}.")
-    else:
-        raise DataError(f"There is no file {source}.")
-    for p in paths:
-        if tables.suffix_of(p) not in SUFFIXES:
-            raise DataError(f"{p}: expected a file of {', '.join(SUFFIXES)}. Received: {p.suffix or 'no suffix'}.")
-        try:
-            empty = p.stat().st_size == 0
-            p.open("rb").close()
-        except OSError as e:
-            raise DataError(f"{p} cannot be read: {e.strerror}.") from None
-        if empty:
-            raise DataError(f"{p} is empty.")
-    kinds = {_kind([p]): p for p in paths}
-    if len(kinds) > 1:
-        one, other = sorted(str(p) for p in kinds.values())[:2]
-        raise DataError(f"{source}: expected files of one kind. Received: {one} and {other}.")
-    return [str(p) for p in paths]
-
-
-def _kind(paths):
-    suffix = tables.suffix_of(paths[0])
-    if tables.READERS.get(suffix) is csv_files:
-        return ".csv"
-    return "images" if suffix in image_files.SUFFIXES else suffix
+def _classes(source, files_of, condition, expected):
+    """The names of images' classes where their folders are the condition, else None. `expected` are those of training."""
+    if condition is None or any(files.kind != "images" for files in files_of.values()):
+        return None
+    if condition != "label":
+        raise DataError(f"{source}: images have the condition 'label', the name of their folder. Received: {condition!r}.")
+    for files in files_of.values():
+        if "" in files.classes:
+            outside = files.paths[files.classes.index("")]
+            raise DataError(f"{outside} lies in no class's folder. Expected: {source}/CLASS/{pathlib.Path(outside).name}.")
+    classes = tuple(expected or sorted(set(next(iter(files_of.values())).classes)))  # Of train, where there are splits.
+    if len(classes) < 2:
+        raise DataError(f"{source}: expected two folders at least, one for each class. Received: {classes[0]}.")
+    for files in files_of.values():
+        for path, name in zip(files.paths, files.classes, strict=True):
+            if name not in classes:
+                raise DataError(f"{path}: {unknown_name('class', name, classes)}")
+    return classes

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from tfdgm.data import content, digits, files, named, packed, splits, tables, values
+from tfdgm.data import content, digits, files, finding, named, packed, splits, tables, values
 from tfdgm.data.data_error import DataError
 from tfdgm.data.reading import PLAIN, Reading
 from tfdgm.event import Event
@@ -26,6 +26,7 @@ def load(
     levels: int | None = None,
     dtype: str = "float32",
     columns: Sequence[str] | None = None,
+    classes: Sequence[str] | None = None,
     **reading,
 ) -> splits.Splits:
     """(train, valid, test) of a data set, as `tf.data.Dataset`s of batches of `x`, or of `(x, condition)`.
@@ -33,12 +34,15 @@ def load(
     Args:
       source: one of `tfdgm.data.names()`; any name of TensorFlow Datasets with an `image` feature (`tfds:` in
         front is allowed); a .csv, .npy, .npz or .parquet file, a glob or a folder of those; a folder of
-        images. A name comes before a file of that name: write `./mnist` for the file.
+        images. Of a folder all files below it are read that are data, one kind of them, in the order of their paths; names
+        with a dot in front are passed over. Where its entries are named train, valid (val, validation) and test, they are
+        the splits. A name comes before a file of that name: write `./mnist` for the file.
       batch_size: rows per batch; the last batch is smaller. None gives single rows.
       data_dir: folder with the source files of named sets, one folder each. Default: environment
         `TFDGM_DATA_DIR`.
       condition: "label" (named sets with labels) gives one-hot vectors; a column's name, or a list of them,
-        takes these columns out of x (tables); an array's name (.npz). Default: no condition.
+        takes these columns out of x (tables); an array's name (.npz); "label" (images) the name of the folder that each
+        lies in (of a folder's files the uppermost one below it, `photos/cat/...`), one-hot. Default: no condition.
       valid_fraction, test_fraction: for sources without these splits, drawn by a permutation of the rows
         fixed by `seed`. MNIST and its likes (60,000 train images) give their last 10,000 in TFDS's order for
         validation.
@@ -51,6 +55,7 @@ def load(
       columns: names of the columns that are x, as in training: a table with these in another order is put in
         order; one that lacks some of them, or has more, is an error. Where none of the names is known, or there
         are none, columns are taken by their places.
+      classes: names of the classes of images, as in training: they are numbered in this order. Default: those found, sorted.
       reading: how files are read: header, keep, ignore, delimiter, decimal, encoding; size, fit, color. See `Reading`.
 
     Returns:
@@ -70,6 +75,7 @@ def load(
         levels=levels,
         dtype=dtype,
         columns=columns,
+        classes=classes,
         **reading,
     )
     parts = what.parts
@@ -92,6 +98,7 @@ def load(
         sha256=what.sha256,
         description=what.description,
         columns=what.columns,
+        classes=what.classes,
         train_epochs=splits.make_epochs(parts["train"], **options),
     )
 
@@ -107,6 +114,7 @@ def load_arrays(
     levels: int | None = None,
     dtype: str = "float32",
     columns: Sequence[str] | None = None,
+    classes: Sequence[str] | None = None,
     **reading,
 ) -> content.Content:
     """`load` without `tf.data`: a `Content` whose parts "train", "valid" and "test" hold arrays. Arguments as in `load`.
@@ -114,7 +122,7 @@ def load_arrays(
     Files and "digits" need no TensorFlow; other named sets need none where `data_dir` holds what `pack` wrote.
     """
     _check_arguments(None, valid_fraction, test_fraction, levels, dtype)
-    what = _read(_as_source(source), _folder(data_dir), condition, levels, dtype, columns, Reading.of(reading))
+    what = _read(_as_source(source), _folder(data_dir), condition, levels, dtype, columns, Reading.of(reading), classes)
     parts = what.parts
     if len(parts) == 1:
         (part,) = parts.values()
@@ -181,9 +189,9 @@ def files_of(source: str | os.PathLike) -> list[pathlib.Path]:
     return [pathlib.Path(path).resolve() for path in files.paths_of(source)] if _is_file(source) else []
 
 
-def _read(source, data_dir, condition, levels, dtype, columns, reading):
+def _read(source, data_dir, condition, levels, dtype, columns, reading, classes=None):
     if _is_file(source):
-        return files.read(source, levels, condition, dtype, columns, reading)
+        return files.read(source, levels, condition, dtype, columns, reading, classes)
     if reading != PLAIN:
         raise DataError(f"{source} is a named data set: how files are read does not apply. Received: {reading.given()}.")
     if source == "digits":
@@ -210,7 +218,7 @@ def _is_file(source):
     """Whether the source is read as files. What has the form of a name and is no path is left to TFDS."""
     if source.startswith("tfds:") or source in named.names():
         return False
-    if tables.suffix_of(source) in files.SUFFIXES:
+    if tables.suffix_of(source) in finding.SUFFIXES:
         return True
     return not named.is_name(source) or (os.path.exists(source) and not _is_tfds_name(source))
 

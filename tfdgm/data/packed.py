@@ -13,6 +13,7 @@ from tfdgm.data.data_error import DataError
 def write(path: pathlib.Path, what: Content, condition: str | None) -> None:
     """Writes a `Content`, read with this `condition`."""
     meta = {"name": what.name, "levels": what.levels, "sha256": what.sha256, "description": what.description}
+    meta["classes"] = what.classes
     arrays = {}
     for split, part in what.parts.items():
         arrays[split] = part.x[part.rows]
@@ -30,9 +31,9 @@ def read(path: pathlib.Path, condition: str | None) -> Content:
             arrays = {name: file[name] for name in file.files if name != "meta"}
     except (ValueError, KeyError, EOFError, OSError, zipfile.BadZipFile) as error:
         raise DataError(f"{path} is damaged, or not written by tools/pack_data.py: {error}") from None
-    there = meta.pop("condition")
+    there, classes = meta.pop("condition"), meta.pop("classes", None)  # Older ones tell no classes.
     if condition not in (None, there):
         raise DataError(f"{path} was packed {f'with condition={there!r}' if there else 'without one'}. Received: {condition!r}.")
     splits = [name for name in arrays if not name.endswith(".condition")]
     parts = {split: Part(arrays[split], None if condition is None else arrays[f"{split}.condition"]) for split in splits}
-    return Content(parts=parts, **meta)
+    return Content(parts=parts, classes=classes and condition and tuple(classes), **meta)

@@ -77,7 +77,8 @@ def read(name: str, data_dir: str | os.PathLike | None, condition: str | None = 
     if name in named.BUILDERS:
         levels = builder.LEVELS
     description = " ".join(builder.info.description.split())
-    return Content(name, parts, levels, _sha256(builder), description)
+    classes = None if condition is None else tuple(features["label"].names)
+    return Content(name, parts, levels, _sha256(builder), description, classes=classes)
 
 
 def _own(name, data_dir):

@@ -24,7 +24,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 import tfdgm.models  # noqa: F401  Registers the classes that an artifact names.
 from tfdgm import data, serving
-from tfdgm.data import csv_files, tables
+from tfdgm.data import csv_files, finding, tables
 from tfdgm.data.reading import Reading
 
 INDEX = "index.csv"
@@ -197,7 +197,7 @@ def _find(source):
     """The files of a source, sorted."""
     source = os.path.expanduser(source) if "://" not in source else source
     if os.path.isdir(source):
-        files = sorted(str(p) for p in pathlib.Path(source).rglob("*") if tables.suffix_of(p) in _SUFFIXES)
+        files = [str(p) for p in finding.data_files(pathlib.Path(source), _SUFFIXES)]
     elif os.path.isfile(source):
         files = [source]
     else:
