@@ -6,6 +6,8 @@ import copy
 import http.server
 import json
 import os
+import subprocess
+import sys
 import threading
 import time
 
@@ -322,6 +324,33 @@ class TestGrpc:
         with self.server(self.made(), any_) as url:
             error = refused(url)
         assert error.code == "DATA_LOSS" and "malformed metadata" in str(error)
+
+    @pytest.mark.slow
+    @pytest.mark.parametrize("before", ["", "import grpc"])
+    def test_a_fork(self, before):
+        """Answers, or says at once why it cannot, where grpc was imported in a way that would hang."""
+        code = f"""
+import os, sys
+{before}
+from tfdgm.serving import Client
+client = Client(sys.argv[1], "m", timeout=20)
+print(client.log_prob([[1, 2], [3, 4]]).tolist(), flush=True)
+if os.fork():
+    os.wait()
+    print(client.log_prob([[1, 2], [3, 4]]).tolist(), flush=True)
+else:
+    try:
+        print(client.log_prob([[1, 2], [3, 4]]).tolist(), flush=True)
+    except OSError as error:
+        print(error.code, flush=True)
+    os._exit(0)
+"""
+        environ = {name: value for name, value in os.environ.items() if name != "GRPC_ENABLE_FORK_SUPPORT"}
+        with self.server(self.made()) as url:
+            command = [sys.executable, "-c", code, url]
+            done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True, env=environ)
+        lines = done.stdout.splitlines()
+        assert lines == ["[3.0, 7.0]", "FAILED_PRECONDITION" if before else "[3.0, 7.0]", "[3.0, 7.0]"]
 
 
 def test_one_timeout_for_all_requests_of_a_call():
