@@ -31,6 +31,7 @@ LEVELS = {
     "data": 6,
     "event": 7,
     "arguments": 8,
+    "columns": 8,
     "frozen_random": 8,
     "unknown_name": 8,
     "written_aside": 8,
@@ -116,7 +117,7 @@ def test_private_members_are_left_to_their_owners(path):
 #: Where there is no distribution to ask: layers and classes of networks, under any backend of Keras.
 ASK_FOR_NETWORKS = ("training/mixed_precision.py", "zoo/any_backend_trainer.py")
 #: What users hand in: tables and tensors; and data sets of TFDS.
-ASK_FOR_ATTRIBUTES = ("models/arguments.py", "models/columns.py", "data/tfds_sets.py")
+ASK_FOR_ATTRIBUTES = ("models/arguments.py", "columns.py", "data/tfds_sets.py")
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,10 @@
 """`--server`: the same files as without it, from a model server over TensorFlow's C library."""
 
+import http.client
+
 import matplotlib.image
 import numpy as np
+import pandas as pd
 import pytest
 import served
 
@@ -21,6 +24,16 @@ def images(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
+def named_model(tmp_path_factory):
+    """The folder of versions of a model that was trained on columns with names; no card lies beside it."""
+    folder = tmp_path_factory.mktemp("named")
+    model = tfdgm.models.MADE((2,), levels=None, num_components=2, hidden_units=(4,))
+    model.adapt(pd.DataFrame(np.random.default_rng(0).normal(size=(20, 2)) * [1, 10], columns=["a", "b, c"]))
+    model.export(folder / "1")
+    return folder
+
+
+@pytest.fixture(scope="module")
 def fine(tmp_path_factory):
     """The folder of versions of a model in float64."""
     folder = tmp_path_factory.mktemp("fine")
@@ -30,8 +43,8 @@ def fine(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def server(vector_model, images, fine, tmp_path_factory):
-    models = {"vectors": vector_model / "model", "images": images, "fine": fine}
+def server(vector_model, images, fine, named_model, tmp_path_factory):
+    models = {"vectors": vector_model / "model", "images": images, "fine": fine, "named": named_model}
     with served.running(tmp_path_factory.mktemp("server"), models) as running:
         yield running
 
@@ -73,6 +86,15 @@ class TestScore:
         assert scores.dtype == np.float64
         np.testing.assert_allclose(scores, tfdgm.load(fine).log_prob(x, [10000.0003]), rtol=1e-13)
 
+    def test_columns_in_another_order(self, cli, fails, url, named_model, tmp_path):
+        table = pd.DataFrame(np.random.default_rng(1).normal(size=(9, 2)), columns=["b, c", "a"])
+        table.to_csv(tmp_path / "x.csv", index=False)
+        assert cli("score", "named", tmp_path / "x.csv", "--out", tmp_path / "s.npy", "--server", url).code == 0
+        expected = tfdgm.load(named_model).log_prob(table[["a", "b, c"]].to_numpy())
+        np.testing.assert_allclose(np.load(tmp_path / "s.npy"), expected, rtol=1e-5, atol=1e-5)
+        table.rename(columns={"a": "d"}).to_csv(tmp_path / "x.csv", index=False)
+        assert "'a'" in fails("score", "named", tmp_path / "x.csv", "--out", tmp_path / "s.npy", "--server", url)
+
     def test_errors(self, cli, fails, url, vector_model, tmp_path):
         out, rows = ["--out", tmp_path / "s.csv"], vector_model / "rows.csv"
         assert "Servable not found" in fails("score", "nothing", rows, *out, "--server", url)
@@ -98,6 +120,14 @@ class TestSample:
                 assert a.dtype == b.dtype
                 np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
         assert here.read_bytes() == there.read_bytes()  # Integers.
+
+    def test_names_of_columns(self, cli, url, named_model, tmp_path):
+        """As pandas reads them; of a SavedModel without a card, too."""
+        for model, options in ((named_model, []), ("named", ["--server", url])):
+            assert cli("sample", model, "--num=5", "--out", tmp_path / "x.csv", *options).code == 0
+            table = pd.read_csv(tmp_path / "x.csv")
+            assert list(table) == ["a", "b, c"]
+            np.testing.assert_allclose(table, tfdgm.load(named_model).sample(5, seed=1), rtol=1e-5, atol=1e-5)
 
     def test_float64(self, cli, url, fine, tmp_path):
         arguments, read = ["--num=30", "--seed=7", "--condition=0.3", "--server", url], {"csv": np.loadtxt, "npy": np.load}
@@ -128,3 +158,15 @@ def test_no_server(fails, vector_model, tmp_path, monkeypatch):
     url = f"http://127.0.0.1:{served.free_port()}"
     line = fails("score", "vectors", vector_model / "rows.csv", "--out", tmp_path / "s.csv", "--server", url)
     assert f"The model `vectors` at {url}: UNAVAILABLE" in line and "refused" in line
+
+
+@pytest.mark.filterwarnings("error::ResourceWarning")
+def test_connections_are_closed(cli, server, vector_model, tmp_path, monkeypatch):
+    """And are not left to the collector."""
+    closed, close = [], http.client.HTTPConnection.close
+    monkeypatch.setattr(http.client.HTTPConnection, "close", lambda self: closed.append(self) or close(self))
+    (tmp_path / "x.csv").write_text("0,1,2\n")
+    for command in (["score", "vectors", tmp_path / "x.csv"], ["sample", "vectors"]):
+        assert cli(*command, "--out", tmp_path / "out.npy", "--server", server.rest).code == 0
+        assert closed
+        closed.clear()

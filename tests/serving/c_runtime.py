@@ -14,7 +14,7 @@ import sys
 import numpy as np
 
 #: tensorflow/core/framework/types.proto
-DTYPES = {1: np.float32, 2: np.float64, 3: np.int32, 4: np.uint8, 9: np.int64, 10: np.bool_, 19: np.float16}
+DTYPES = {1: np.float32, 2: np.float64, 3: np.int32, 4: np.uint8, 7: np.object_, 9: np.int64, 10: np.bool_, 19: np.float16}
 CODES = {np.dtype(dtype): code for code, dtype in DTYPES.items()}
 
 
@@ -112,6 +112,8 @@ def _library():
         ("TF_NumDims", integer, pointer),
         ("TF_Dim", ctypes.c_int64, pointer, integer),
         ("TF_DeleteTensor", None, pointer),
+        ("TF_StringGetSize", ctypes.c_size_t, pointer),
+        ("TF_StringGetDataPointer", pointer, pointer),
     ):  # fmt: skip
         function = getattr(library, name)
         function.restype, function.argtypes = result, arguments
@@ -132,6 +134,11 @@ def _to_tensor(array):
 def _to_array(tensor):
     shape = [LIBRARY.TF_Dim(tensor, i) for i in range(LIBRARY.TF_NumDims(tensor))]
     array = np.empty(shape, DTYPES[LIBRARY.TF_TensorType(tensor)])
+    if array.dtype == np.object_:
+        size = LIBRARY.TF_TensorByteSize(tensor) // max(array.size, 1)
+        texts = [LIBRARY.TF_TensorData(tensor) + i * size for i in range(array.size)]
+        array.flat = [ctypes.string_at(LIBRARY.TF_StringGetDataPointer(t), LIBRARY.TF_StringGetSize(t)) for t in texts]
+        return array
     assert array.nbytes == LIBRARY.TF_TensorByteSize(tensor)
     ctypes.memmove(array.ctypes.data, LIBRARY.TF_TensorData(tensor), array.nbytes)
     return array

@@ -136,7 +136,11 @@ class Prediction(prediction_service_pb2_grpc.PredictionServiceServicer):
         response.model_spec.version.value = version
         for name, array in outputs.items():
             tensor = response.outputs[name]
-            tensor.dtype, tensor.tensor_content = CODES[array.dtype], array.tobytes()
+            tensor.dtype = CODES[array.dtype]
+            if array.dtype == np.object_:
+                tensor.string_val.extend(array.ravel())
+            else:
+                tensor.tensor_content = array.tobytes()
             for size in array.shape:
                 tensor.tensor_shape.dim.add(size=size)
         return response
@@ -247,7 +251,8 @@ class Rest(http.server.BaseHTTPRequestHandler):
             given = {name: self._tensor(name, values, inputs.get(name)) for name, values in rows.items()}
         except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
             raise Refused(grpc.StatusCode.INVALID_ARGUMENT, f"JSON Parse error: {error!r}") from None
-        found = {name: array.tolist() for name, array in predict(model, signature, given).items()}
+        found = predict(model, signature, given)
+        found = {name: (array.astype(str) if array.dtype == np.object_ else array).tolist() for name, array in found.items()}
         if columns:
             return {"outputs": next(iter(found.values())) if len(outputs) == 1 else found}
         if len(outputs) == 1:

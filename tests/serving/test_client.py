@@ -13,6 +13,7 @@ import urllib.error
 import urllib.request
 
 import numpy as np
+import pandas as pd
 import pytest
 import served
 import tensorflow as tf
@@ -38,6 +39,8 @@ pytestmark = pytest.mark.usefixtures("eagerly")
 #: name of the served model -> its case; `flow` has a second version, of other weights.
 MODELS = {"binary": "made_binary_condition", "levels": "made_categorical", "real": "maf", "flow": "realnvp_condition"}
 
+TABLE = pd.DataFrame(np.random.default_rng(0).normal(size=(20, 4)) * [1, 10, 1, 5], columns=["a", "b, ü", "u", "v"])
+
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory):
@@ -51,6 +54,9 @@ def models(tmp_path_factory):
             made.setdefault(name, {})[version] = model
     network = tfdgm.networks.MADE((3,), params_size=3, levels=3, hidden_units=(8,))
     distribution = tfdgm.distributions.Autoregressive(network, tfdgm.families.Categorical(3), missing=True)
+    made["named"] = {1: tfdgm.models.MADE((2,), levels=None, num_components=2, hidden_units=(4,), condition_shape=(2,))}
+    made["named"][1].adapt(TABLE[["a", "b, ü"]], TABLE[["u", "v"]])
+    made["named"][1].export(folder / "named" / "1")
     made["missing"] = {1: tfdgm.DensityModel.from_distribution(distribution)}
     made["missing"][1].export(folder / "missing" / "1")
     return made, folder
@@ -118,6 +124,20 @@ class TestMethods:
                 client.log_prob(x, known=wrong)
         with pytest.raises(ValueError, match="takes no `known`"):
             connect("levels").log_prob(x, known=known)
+
+    def test_columns_in_another_order(self, connect, model):
+        client, x, c = connect("named"), TABLE[["b, ü", "a"]], TABLE[["v", "u"]]
+        assert client.column_names == model("named").column_names == ("a", "b, ü") and client.condition_names == ("u", "v")
+        expected = model("named").log_prob(TABLE.to_numpy()[:, :2], TABLE.to_numpy()[:, 2:])
+        close(client.log_prob(x, c), expected)
+        close(client.log_prob(x.iloc[0], c.iloc[0]), expected[0])
+        close(client.log_prob(TABLE.to_numpy()[:, :2], TABLE.to_numpy()[:, 2:]), expected)
+        close(client.sample(3, seed=1, condition=c[:3]), model("named").sample(3, seed=1, condition=c[:3]))
+        with pytest.raises(ValueError, match=r"`x` must have the columns .*Received: \('a', 'u'\)"):
+            client.log_prob(TABLE[["a", "u"]], c)
+        with pytest.raises(ValueError, match=r"`condition` must have the columns"):
+            client.log_prob(x, x)
+        assert connect("real").column_names is None and connect("real").condition_names is None
 
     def test_requests_have_at_most_max_batch_rows(self, connect, monkeypatch):
         client, rows = connect("real", max_batch=7), []
@@ -233,6 +253,7 @@ class TestRefusedHere:
             ("localhost:1", {"version": 1, "label": "stable"}, "not both"),
             ("localhost:1", {"version": -1}, "`version` must be a number"),
             ("localhost:1", {"timeout": 0}, "`timeout` must be more than 0"),
+            ("localhost:1", {"timeout": np.inf}, "`timeout` must be more than 0 seconds, and finite"),
             ("localhost:1", {"retries": -1}, "`retries` must be"),
             ("localhost:1", {"max_batch": 0}, "`max_batch` must be at least 1"),
         ],

@@ -10,6 +10,7 @@ import subprocess
 import threading
 
 import pytest
+from restricted_pods import assert_restricted
 
 from tfdgm.serving.server_files import write_server_files
 
@@ -68,9 +69,13 @@ class TestBoth:
             "enable_batching", "batching_parameters_file", "monitoring_config_file",
         }  # fmt: skip
 
-    def test_the_official_image(self):
-        for image in (compose()["image"], pod()["containers"][0]["image"]):
-            assert image.split(":")[0] == "tensorflow/serving"
+    def test_the_official_image_in_one_version(self):
+        image = compose()["image"]
+        assert re.fullmatch(r"tensorflow/serving:\d+\.\d+\.\d+", image)
+        assert pod()["containers"][0]["image"] == image
+        for page in ("README.md", "docs/serving.md"):
+            commands = re.findall(r"docker run.*? (tensorflow/serving\S*)", (FOLDER.parents[1] / page).read_text())
+            assert commands == [image], page
 
     def test_the_commands_of_the_documentation(self):
         text = (FOLDER.parents[1] / "docs" / "serving.md").read_text()
@@ -89,6 +94,9 @@ class TestCompose:
         assert {port.split(":", 1)[1] for port in service["ports"]} == {"8500:8500", "8501:8501"}
         assert all(port.startswith("127.0.0.1:") for port in service["ports"])
         assert service["volumes"] == [{"type": "bind", "source": "SERVED", "target": "/models", "read_only": True}]
+        assert service["user"] == "65534:65534" and service["read_only"] is True and service["tmpfs"] == ["/tmp"]
+        assert service["cap_drop"] == ["ALL"] and service["security_opt"] == ["no-new-privileges:true"]
+        assert not {"privileged", "cap_add", "network_mode", "pid", "ipc", "devices"} & set(service)
         assert service["deploy"]["resources"]["limits"] == {"cpus": "4", "memory": "4G"}
 
     def test_what_must_be_given(self):
@@ -148,16 +156,28 @@ class TestKubernetes:
         deployment = found["Deployment"]["spec"]
         labels = deployment["template"]["metadata"]["labels"]
         assert deployment["selector"]["matchLabels"] == labels == found["Service"]["spec"]["selector"]
+        policy = found["NetworkPolicy"]["spec"]
+        assert policy["podSelector"]["matchLabels"] == labels
         claim = pod()["volumes"][0]["persistentVolumeClaim"]
         assert claim == {"claimName": found["PersistentVolumeClaim"]["metadata"]["name"], "readOnly": True}
 
     def test_mount_probes_and_limits(self):
         container = pod()["containers"][0]
-        assert container["volumeMounts"] == [{"name": pod()["volumes"][0]["name"], "mountPath": "/models", "readOnly": True}]
+        assert container["volumeMounts"][0] == {"name": pod()["volumes"][0]["name"], "mountPath": "/models", "readOnly": True}
         for probe in ("startupProbe", "readinessProbe"):
             assert container[probe]["httpGet"] == {"path": "/v1/models/maf_digits", "port": "rest"}
         assert container["livenessProbe"]["tcpSocket"] == {"port": "grpc"}
         assert set(container["resources"]["limits"]) == set(container["resources"]["requests"]) == {"cpu", "memory"}
+
+    def test_what_it_may_do(self):
+        assert_restricted(pod())
+
+    def test_who_may_ask(self):
+        policy = kubernetes()["NetworkPolicy"]["spec"]
+        assert set(policy["policyTypes"]) == {"Ingress", "Egress"} and "egress" not in policy
+        ports = {port["name"] for port in pod()["containers"][0]["ports"]}
+        for rule in policy["ingress"]:
+            assert rule["from"] and {port["port"] for port in rule["ports"]} <= ports
 
     def test_metrics_where_the_monitoring_file_puts_them(self, tmp_path):
         write_server_files(tmp_path)

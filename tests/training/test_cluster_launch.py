@@ -13,6 +13,7 @@ import time
 
 import numpy as np
 import pytest
+from restricted_pods import assert_restricted
 
 from tfdgm.training import cluster_from_environment
 
@@ -138,8 +139,18 @@ class TestJobSet:
     def test_its_job_and_claim_meet_the_schema_of_kubernetes(self, documents, job):
         validate = pytest.importorskip("kubernetes_validate").validate
         job = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "train-workers-0"}, "spec": job}
-        for document in (job, documents["PersistentVolumeClaim"]):
+        for document in (job, documents["PersistentVolumeClaim"], documents["NetworkPolicy"]):
             validate(document, "1.33", strict=True)
+
+    def test_what_a_worker_may_do(self, job):
+        assert_restricted(job["template"]["spec"])
+
+    def test_workers_listen_to_each_other_alone(self, documents, job_set, container):
+        policy = documents["NetworkPolicy"]["spec"]
+        (rule,) = policy["ingress"]
+        assert policy["policyTypes"] == ["Ingress"] and rule["from"] == [{"podSelector": policy["podSelector"]}]
+        assert policy["podSelector"] == {"matchLabels": {"jobset.sigs.k8s.io/jobset-name": job_set["metadata"]["name"]}}
+        assert rule["ports"] == [{"port": container["ports"][0]["containerPort"]}]
 
     def test_all_workers_run_at_once_and_are_numbered(self, job_set, job):
         assert job["completionMode"] == "Indexed"
@@ -161,7 +172,8 @@ class TestJobSet:
     def test_the_volume_is_shared_and_holds_the_output(self, documents, job_set, job, container):
         claim = documents["PersistentVolumeClaim"]
         assert claim["spec"]["accessModes"] == ["ReadWriteMany"]
-        (volume,), (mount,) = job["template"]["spec"]["volumes"], container["volumeMounts"]
+        (volume,) = [v for v in job["template"]["spec"]["volumes"] if "persistentVolumeClaim" in v]
+        (mount,) = [m for m in container["volumeMounts"] if m["mountPath"] != "/tmp"]
         assert volume["persistentVolumeClaim"]["claimName"] == claim["metadata"]["name"] and volume["name"] == mount["name"]
         assert pod_environment(job_set, 0)["OUTPUT"].startswith(mount["mountPath"] + "/")
 
@@ -185,13 +197,13 @@ class TestJobSetsCommand:
     def start(self, job_set, container, path, tmp_path):
         started = []
 
-        def start(tfdgm, *, config='echo "{}"', arguments="--model MAF"):
+        def start(tfdgm, *, config='echo "{}"', arguments=("--model", "MAF")):
             if config:
                 program(path, "python", config)
             program(path, "tfdgm", tfdgm)
-            environ = {**pod_environment(job_set, 1), "OUTPUT": str(tmp_path / "a run"), "ARGUMENTS": arguments}
+            environ = {**pod_environment(job_set, 1), "OUTPUT": str(tmp_path / "a run")}
             process = subprocess.Popen(
-                [*container["command"], *container["args"]],
+                [*container["command"], *container["args"][:2], *arguments],
                 env=environment(path, **environ),
                 cwd=tmp_path,
                 stdout=subprocess.PIPE,
@@ -205,12 +217,21 @@ class TestJobSetsCommand:
             process.stdout.close()
 
     @pytest.mark.slow
-    def test_arguments_and_tf_config(self, start, job_set):
-        worker = start('printf "%s\\n" "$@"; echo "$TF_CONFIG"', config=None, arguments='--data "rows/*.npy" --model MAF')
-        lines = worker.communicate(timeout=120)[0].splitlines()
-        expected = ["train", "--data", "rows/*.npy", "--model", "MAF", "--strategy", "multi_worker", "--output"]
-        assert worker.returncode == 0 and lines[:8] == expected and lines[8].endswith("a run")
-        assert json.loads(lines[9]) == cluster_from_environment(pod_environment(job_set, 1))
+    def test_tf_config(self, start, job_set):
+        worker = start('echo "$TF_CONFIG"', config=None)
+        found = json.loads(worker.communicate(timeout=120)[0])
+        assert worker.returncode == 0 and found == cluster_from_environment(pod_environment(job_set, 1))
+
+    def test_arguments_are_no_programs(self, start, tmp_path):
+        odd = ["--data", "rows/*.npy", "--set", "$(touch started); echo 'a b' &"]
+        lines = start('printf "%s\\n" "$@"', arguments=odd).communicate(timeout=30)[0].splitlines()
+        assert lines == ["train", *odd, "--strategy", "multi_worker", "--output", str(tmp_path / "a run")]
+        assert not (tmp_path / "started").exists()
+
+    def test_the_arguments_of_the_file_are_those_of_train(self, container):
+        script, name, *arguments = container["args"]
+        assert name == "worker" and "eval" not in script
+        assert {argument.split("=")[0] for argument in arguments} == {"--model", "--data", "--batch_size"}
 
     @pytest.mark.parametrize("code", [0, 3])
     def test_exit_codes_pass_through(self, start, code):

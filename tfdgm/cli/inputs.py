@@ -27,9 +27,13 @@ def recipe_of(name):
         return None
 
 
-def columns_of(name):
-    """The names of the columns that a model was trained on, from the card beside it; None where there are none."""
-    data = _trained_on(name)
+def columns_of(name, model=None):
+    """The names of the columns that a model was trained on: its own, else those of the card beside it (`name` None: of no card);
+    None where there are none."""
+    names = None if model is None else model.column_names
+    if names and all(isinstance(each, str) for each in names):
+        return names
+    data = name and _trained_on(name)
     return data and data.columns
 
 
@@ -69,7 +73,7 @@ def load_splits(model, name, source, *, condition=None, data_dir=None, reading=N
     options |= {
         "levels": model.levels,
         "dtype": data_dtype(model),
-        "columns": columns_of(name),
+        "columns": columns_of(name, model),
         **reading_of(name, reading or {}),
     }
     splits = data.load(source, data_dir=data_dir, **options)

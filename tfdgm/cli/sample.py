@@ -3,7 +3,7 @@
 Usage: tfdgm sample MODEL --out FILE [--num 64] [--seed 1]
 
 FILE ends in .png (a grid, for event shapes (h, w), (h, w, 1) and (h, w, 3)), .csv (one row a sample, flattened; with the names
-of the columns that a run was trained on) or .npy (num x event shape). The same seed gives the same samples, and more samples
+of the columns that the model was trained on) or .npy (num x event shape). The same seed gives the same samples, and more samples
 begin with the same ones.
 
 With --server=URL, MODEL is the name of a model on TensorFlow Serving, which draws the same samples.
@@ -49,13 +49,19 @@ def run(arguments):
     from tfdgm.cli.quiet import import_tensorflow
 
     import_tensorflow()
-    from tfdgm.cli.inputs import columns_of, load_model, parse_condition
-    from tfdgm.cli.served import connect
+    from tfdgm.cli.served import model_at
+
+    with model_at(FLAGS.server, name, FLAGS.num) as model:
+        _write(out, model, name)
+    print(f"{FLAGS.num} samples of shape {model.event_shape}: {out}")
+
+
+def _write(out, model, name):
+    from tfdgm.cli.inputs import columns_of, parse_condition
     from tfdgm.data import csv_files
     from tfdgm.training import pictures
     from tfdgm.written_aside import written_aside
 
-    model = connect(FLAGS.server, name) if FLAGS.server else load_model(name)
     condition = parse_condition(model, FLAGS.condition)
     if out.suffix.lower() == ".png" and not pictures.is_image(model.event_shape):
         raise UsageError(f"Events of shape {model.event_shape} are no images: write a .csv or .npy file instead.")
@@ -70,6 +76,5 @@ def run(arguments):
             if out.suffix.lower() == ".npy":
                 np.save(file, samples)
             else:
-                file.write(csv_files.header(columns_of(name) if not FLAGS.server else None))
+                file.write(csv_files.header(columns_of(None if FLAGS.server else name, model)))
                 np.savetxt(file, samples.reshape(len(samples), -1), delimiter=",", fmt=csv_files.number_format(samples.dtype))
-    print(f"{FLAGS.num} samples of shape {model.event_shape}: {out}")

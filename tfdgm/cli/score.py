@@ -71,31 +71,38 @@ def run(arguments):
     from tfdgm.cli.quiet import import_tensorflow
 
     import_tensorflow()
+    from tfdgm.cli.served import model_at
+
+    with model_at(FLAGS.server, name, 128) as model:
+        rows = _write(out, model, name, source)
+    print(f"{rows:,} score{'s' if rows != 1 else ''}: {out}")
+
+
+def _write(out, model, name, source):
+    """The scores to the file `out` -> how many there are."""
     from tfdgm import data
-    from tfdgm.cli.inputs import columns_of, condition_names, data_dtype, load_model, parse_condition, reading_of
-    from tfdgm.cli.served import connect
+    from tfdgm.cli.inputs import columns_of, condition_names, data_dtype, parse_condition, reading_of
     from tfdgm.written_aside import written_aside
 
-    model = connect(FLAGS.server, name) if FLAGS.server else load_model(name)
     if out.resolve() in data.files_of(source):
         raise UsageError(f"--out would replace a file that is to be scored: {out}")
     names = None if FLAGS.server else condition_names(model, name, FLAGS.condition)
     condition = parse_condition(model, FLAGS.condition) if names is None else None
     # A server tells that x is integers, but not how many levels they have.
     levels = (2**31 if np.dtype(model.dtype).kind == "i" else None) if FLAGS.server else model.levels
-    # Every batch has the same size, so nothing compiles twice. A request to a server is of a megabyte.
-    size = int(np.clip(2**18 // np.prod(model.event_shape), 16, 4096)) if FLAGS.server else model.runner.rows_at_once
+    # Every batch has the same size, so nothing compiles twice. One is a request to a server, of up to a megabyte.
+    size = int(np.clip(2**18 // np.prod(model.event_shape), 16, 128)) if FLAGS.server else model.runner.rows_at_once
     options = {"data_dir": FLAGS.data_dir, "levels": levels, "dtype": data_dtype(model)}
-    options["columns"] = None if FLAGS.server else columns_of(name)
-    options |= reading_of(None if FLAGS.server else name, reading_flags.given(FLAGS))
+    known_as = None if FLAGS.server else name  # Where a recipe and a card may lie.
+    options["columns"] = columns_of(known_as, model)
+    options |= reading_of(known_as, reading_flags.given(FLAGS))
     if names is None:
         batches = ((x, condition) for x in data.stream(source, size, split=FLAGS.split, **options))
     else:
         batches = _with_conditions(source, batch_size=size, condition=names, **options)
     scores = _scores(model, batches, size)
     with written_aside(out) as file:
-        rows = _write_csv(file, scores) if out.suffix.lower() == ".csv" else _write_npy(file, out, scores)
-    print(f"{rows:,} score{'s' if rows != 1 else ''}: {out}")
+        return _write_csv(file, scores) if out.suffix.lower() == ".csv" else _write_npy(file, out, scores)
 
 
 def _with_conditions(source, **options):

@@ -12,10 +12,10 @@ import tensorflow as tf
 from numpy.typing import ArrayLike
 
 from tfdgm.arguments import check_whole
+from tfdgm.columns import in_order
 from tfdgm.distributions.known_entries import known_entries
 from tfdgm.layers import moments
 from tfdgm.models.arguments import check_known
-from tfdgm.models.columns import in_order
 
 
 def training_data(

@@ -25,10 +25,10 @@ import tensorflow as tf
 from numpy.typing import ArrayLike
 
 from tfdgm.arguments import check_whole
+from tfdgm.columns import in_order
 from tfdgm.distributions import candidates
 from tfdgm.distributions.noise import derived_seeds
 from tfdgm.models.arguments import seeds_of_rows
-from tfdgm.models.columns import in_order
 
 
 def complete(

@@ -10,11 +10,11 @@ from tensorflow_probability import distributions as tfd
 
 from tfdgm import serving
 from tfdgm.arguments import check_types, check_whole
+from tfdgm.columns import in_order
 from tfdgm.distributions import Distribution, Wrapped
 from tfdgm.event import Event
 from tfdgm.models import completion
 from tfdgm.models.arguments import check_arguments, check_can, check_condition, check_known, is_eager, plain, seeds_of_rows
-from tfdgm.models.columns import in_order
 from tfdgm.models.maximum_likelihood import MaximumLikelihood
 from tfdgm.models.parts import build_layers
 from tfdgm.models.runner import Runner

@@ -8,11 +8,11 @@ from numpy.typing import ArrayLike
 
 from tfdgm._keras_compat import IsBuilt
 from tfdgm.arguments import check_whole
+from tfdgm.columns import column_names
 from tfdgm.distributions.noise import seeds_of_places
 from tfdgm.distributions.some_rows import some_rows
 from tfdgm.layers import first_noise_row, noise_from_row
 from tfdgm.models import batches
-from tfdgm.models.columns import column_names
 from tfdgm.models.parts import layers_and_variables
 from tfdgm.training import StopOnNonFinite, computing_in, guarded_update, replica_id, total
 

@@ -1,3 +1,4 @@
+import json
 from collections.abc import Callable, Sequence
 
 import keras
@@ -16,10 +17,11 @@ def signatures(model: keras.Model, sampler: tfd.Distribution | None = None, stor
     | `sample` | `seed` int32 [n, 2] | `x` [n, *event]; row i depends on seed i alone |
     | `encode`, `decode` (flows) | `x` / `z` [n, *latent]; mostly [n, *event] | `z`, `log_det` [n] / `x` |
     | `complete` (autoregressive) | `x`, `known` [n, *event], `seed` | `x`, kept where `known` is not 0 |
+    | `describe` (columns with names) | `row` int32 [n] | `json` [n], the same text in each: `column_names`, `condition_names` |
 
-    Models with a condition take `condition` [n, *condition_shape] as well. A number that is not finite is an error
-    (InvalidArgument), and no row of that call gets a score. An integer that is none of the model's levels has the log_prob
-    -infinity, so that a server's batch of several requests stays whole, and is an error elsewhere.
+    Models with a condition take `condition` [n, *condition_shape] as well, but not in `describe`. A number that is not finite is
+    an error (InvalidArgument), and no row of that call gets a score. An integer that is none of the model's levels has the
+    log_prob -infinity, so that a server's batch of several requests stays whole, and is an error elsewhere.
 
     Args:
       model: a `DensityModel`.
@@ -37,6 +39,12 @@ def signatures(model: keras.Model, sampler: tfd.Distribution | None = None, stor
     def sample(seed, condition=None):
         return {"x": sampler.from_noise(sampler.draw_noise(seed), condition)}
 
+    names = {"column_names": model.column_names, "condition_names": model.condition_names}
+
+    def describe(row):
+        # One text a row: the server joins requests to batches, of every signature.
+        return {"json": tf.fill(tf.shape(row), json.dumps(names))}
+
     known = {"known": tf.TensorSpec(distribution.event_spec.shape, tf.int32)} if distribution.event.missing else {}
     functions = {
         "log_prob": (log_prob, {"x": distribution.event_spec, **known}),
@@ -46,6 +54,8 @@ def signatures(model: keras.Model, sampler: tfd.Distribution | None = None, stor
     if model.condition_shape is not None:
         condition = tf.TensorSpec((None, *model.condition_shape), model.compute_dtype)
         functions = {name: (f, {**specs, "condition": condition}) for name, (f, specs) in functions.items()}
+    if any(names.values()):
+        functions["describe"] = (describe, {"row": tf.TensorSpec((None,), tf.int32)})
 
     with exporting():
         traced = {

@@ -52,7 +52,7 @@ def _inputs(function):
 
 def _values(functions, size):
     """Name of an input -> its value, of batch size `size`."""
-    values = {"seed": np.stack([np.zeros(size), np.arange(size)], axis=1).astype(np.int32)}
+    values = {"seed": np.stack([np.zeros(size), np.arange(size)], axis=1).astype(np.int32), "row": np.zeros(size, np.int32)}
     condition = _inputs(functions["sample"]).get("condition")
     if condition is not None:
         values["condition"] = np.zeros((size, *condition.shape[1:]), condition.dtype.as_numpy_dtype)

@@ -3,14 +3,16 @@
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from tfdgm.event import numbers
-from tfdgm.models.arguments import plain
 
 
 def column_names(x: Any) -> tuple[str | int, ...] | None:
     """The names of a DataFrame's columns, or of a Series; None of arrays, and where two are the same."""
     names = x.columns if hasattr(x, "columns") else [x.name] if _is_series(x) and x.name is not None else ()
-    names = tuple(name if isinstance(name, (str, int)) else str(name) for name in (plain(n) for n in names))
+    names = tuple(name.item() if isinstance(name, np.generic) else name for name in names)
+    names = tuple(name if isinstance(name, (str, int)) else str(name) for name in names)
     return names if names and len(set(names)) == len(names) else None
 
 
