@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tfdgm.distributions.some_rows import some_rows
+from tfdgm.distributions.some_rows import by_weight, some_rows
 
 
 def batches(n, size):
@@ -25,3 +25,11 @@ def test_rows_from_all_over_the_data_in_order():
 def test_no_rows():
     with pytest.raises(ValueError, match="at least one batch"):
         some_rows([], 10)
+
+
+def test_rows_by_weight_are_as_many_as_their_weights_say():
+    weight = np.array([0, 1, 0.25, 5, 0, 3.75])
+    x = by_weight({"x": np.arange(6), "weight": weight}, 1000)["x"]
+    np.testing.assert_allclose(np.bincount(x, minlength=6), len(x) * weight / weight.sum(), atol=1)
+    equal = by_weight({"x": np.arange(7), "weight": np.full(7, 0.3)}, 100)["x"]
+    np.testing.assert_array_equal(np.bincount(equal), np.full(7, 15))

@@ -21,10 +21,3 @@ def test_one_batch(given):
     before = [w.numpy() for w in model.trainable_weights]
     model.train_on_batch(*given)
     assert any((w.numpy() != b).any() for w, b in zip(model.trainable_weights, before, strict=True))
-
-
-def test_sample_weights_are_refused():
-    model = tfdgm.models.MAF((2,), num_layers=1, hidden_units=(4,))
-    model.compile("adam", run_eagerly=True)
-    with pytest.raises(ValueError, match="`sample_weight` is not supported"):
-        model.train_on_batch(X, None, np.ones(8))

@@ -92,6 +92,8 @@ averaging = {"use_ema": True, "ema_momentum": 0.9, "clipnorm": 0.1}
 case = CASES["maf_condition"]
 results["condition, clipped_and_averaged"] = compare(make(case.name), case, [keras.callbacks.SwapEMAWeights()], **averaging)
 results["stock_tfp"] = compare(stock, type("InFloat64", (real,), {"x": real.x.astype("float64")}))
+weights = np.random.default_rng(1).exponential(size=len(real.x))
+results["weights"] = compare(make("maf"), type("Weighted", (real,), {"x": {"x": real.x, "weight": weights}}))
 results["dropout"] = compare(make("made_binary", dropout=0.5), CASES["made_binary"])
 results["spoiled"] = compare(make("maf"), real, [Spoil()])
 print(json.dumps(results))

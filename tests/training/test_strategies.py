@@ -42,7 +42,7 @@ def replicas():
 class TestTwoReplicas:
     """Two replicas give what one gives with the same global batches, an uneven one included, after 20 steps."""
 
-    @pytest.mark.parametrize("name", [*KINDS, "stock_tfp", "dropout", "condition, clipped_and_averaged", "spoiled"])
+    @pytest.mark.parametrize("name", [*KINDS, "stock_tfp", "weights", "dropout", "condition, clipped_and_averaged", "spoiled"])
     def test_equals_one(self, replicas, name):
         assert replicas[name]["weights"] < 1e-8, replicas[name]
         if name != "spoiled":  # The mean loss of an epoch with a spoiled step is not finite.

@@ -11,7 +11,7 @@ from tensorflow_probability import random as tfp_random
 from tfdgm._keras_compat import layers_of, parts_of
 from tfdgm.distributions.known_entries import known_entries
 from tfdgm.distributions.noise import derived_seeds
-from tfdgm.distributions.some_rows import some_rows
+from tfdgm.distributions.some_rows import by_weight, some_rows
 from tfdgm.event import Event
 from tfdgm.frozen_random import FrozenRandom
 from tfdgm.networks import AutoregressiveNetwork
@@ -200,9 +200,10 @@ class Distribution(tfd.Distribution, abc.ABC):
 
     def adapt(self, batches):
         """Sets what depends on data, as the first components of a mixture, from an iterable of batches {"x": [n, *event_shape],
-        "condition": [n, *condition_shape]}. Up to 65,536 rows are kept at once, from all over the data; a distribution that
-        counts, or adds up, may go through all batches instead."""
+        "condition": [n, *condition_shape], "weight": [n]}. Up to 65,536 rows are kept at once, from all over the data; rows with
+        weights come as often as these say."""
         rows = some_rows(batches, 65536)
+        rows = by_weight(rows) if "weight" in rows else rows
         self.adapt_to_rows(tf.convert_to_tensor(rows["x"]), rows.get("condition"))
 
     def adapt_to_rows(self, x, condition=None):

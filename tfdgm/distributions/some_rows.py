@@ -27,3 +27,14 @@ def _smallest(parts, numbers, count):
         kept = np.sort(np.argpartition(numbers, count)[:count])
         rows, numbers = {name: values[kept] for name, values in rows.items()}, numbers[kept]
     return [rows], numbers
+
+
+def by_weight(rows, count=8192):
+    """Rows with a "weight" [n] -> at least `count` rows without one, each as often as its share of the weights says.
+
+    Systematic resampling (Kitagawa 1996): of equal weights, all rows equally often.
+    """
+    edges = np.cumsum(np.asarray(rows["weight"], np.float64))
+    count = len(edges) * -(-count // len(edges))
+    chosen = np.searchsorted(edges, (np.arange(count) + 0.5) / count * edges[-1])
+    return {name: values[chosen] for name, values in rows.items() if name != "weight"}

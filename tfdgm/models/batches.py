@@ -1,7 +1,8 @@
-"""Training data as users hand it in -> batches: dicts of "x" [n, *event_shape], "condition" where the model takes one, and
-"known" where entries may be missing. Each error names what was expected and what came."""
+"""Training data as users hand it in -> batches: dicts of "x" [n, *event_shape], "condition" where the model takes one,
+"known" where entries may be missing, "weight" [n] where rows have one. Each error names what was expected and what came."""
 
 import contextlib
+import re
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -14,27 +15,39 @@ from numpy.typing import ArrayLike
 from tfdgm.arguments import check_whole
 from tfdgm.columns import in_order
 from tfdgm.distributions.known_entries import known_entries
+from tfdgm.event import numbers
 from tfdgm.layers import moments
+from tfdgm.models import batch_sources
 from tfdgm.models.arguments import check_known
+from tfdgm.models.batch_sources import as_batch
 
 
 def training_data(
-    model: keras.Model, x: Any, condition: ArrayLike | None = None, known: ArrayLike | None = None, name: str = "x"
+    model: keras.Model,
+    x: Any,
+    condition: ArrayLike | None = None,
+    weight: ArrayLike | None = None,
+    *,
+    name: str = "x",
+    shuffle: bool = False,
 ) -> dict[str, np.ndarray] | tf.data.Dataset:
     """Checked data: a dict of arrays [n, ...], or a tf.data of such batches, which are checked as they come.
 
-    x: an array [n, *event_shape]; a dict of x, condition and known; or a tf.data of batches of x, of (x, condition) or of dicts.
+    x: an array [n, *event_shape]; a dict of x, condition, known and weight; or batches of x, (x, condition),
+    (x, condition, weight) or of dicts: a tf.data, an iterator, a `keras.utils.PyDataset` (shuffled anew each time, or not).
     """
-    if isinstance(x, (keras.utils.PyDataset, Iterator)):
-        raise ValueError(
-            f"`{name}` must be an array or a tf.data. Received: a {type(x).__name__}; tf.data.Dataset.from_generator makes a "
-            "tf.data of it."
-        )
+    known = None
+    if isinstance(x, keras.utils.PyDataset):
+        x = batch_sources.of_py_dataset(x, shuffle)
+    elif isinstance(x, Iterator):
+        x = batch_sources.of_iterator(x)
     if isinstance(x, tf.data.Dataset):
-        if condition is not None or known is not None:
-            raise ValueError(f"With a tf.data as `{name}`, put the condition inside: batches of (x, condition), or dicts.")
+        if condition is not None or weight is not None:
+            part = "weight" if condition is None else "condition"
+            raise ValueError(f"With batches as `{name}`, put the {part} inside: (x, condition, weight), or dicts.")
         return _checked_dataset(model, x, name)
     if isinstance(x, Mapping):
+        weight = x.get("weight", weight)
         x, condition, known = (x.get(part) for part in ("x", "condition", "known"))
     x, known = in_order(x, model.column_names, name), in_order(known, model.column_names, "known")
     rows = {"x": model.event.check(x, model.compute_dtype, name)}
@@ -45,28 +58,39 @@ def training_data(
         raise ValueError(f"`{name}` must hold at least one row. Received: {name}.shape={shape}")
     rows["condition"] = model.check_condition(condition, shape[:1])
     rows["known"] = check_known(model, x, known)
+    rows["weight"] = None if weight is None else _check_weight(weight, shape[0], model.compute_dtype)
     return {part: values for part, values in rows.items() if values is not None}
 
 
+def _check_weight(weight, n, dtype):
+    weight = numbers(weight, "sample_weight").astype(dtype)
+    if weight.shape not in ((n,), (n, 1)):
+        raise ValueError(f"`sample_weight` must have one number a row, shape ({n},). Received: shape {weight.shape}")
+    bad = np.flatnonzero(~(np.isfinite(weight) & (weight >= 0)))
+    if len(bad):
+        raise ValueError(f"`sample_weight` must be finite and not negative. Received: {weight.flat[bad[0]]} in row {bad[0]}")
+    if not weight.any():
+        raise ValueError("`sample_weight` must have a row above 0. Received: zeros")
+    return weight.reshape(n)
+
+
 def _checked_dataset(model, data, name):
-    spec = data.element_spec
-    parts = ["x"] + (["condition"] if model.condition_shape is not None else [])
-    if not isinstance(spec, dict):
-        specs = spec if isinstance(spec, tuple) else (spec,)
-        if len(specs) != len(parts):
-            wanted = "batches of (x, condition)" if len(parts) == 2 else "batches of x"
-            raise ValueError(f"`{name}` must be a tf.data of {wanted}. Received: element_spec={spec}")
-        data = data.map(lambda *batch: dict(zip(parts, batch, strict=True)))
-        spec = data.element_spec
-    allowed = [*parts, *(["known"] if model.event.missing else [])]
-    if not set(parts) <= set(spec) <= set(allowed):
-        raise ValueError(f"`{name}` must be a tf.data of dicts with {allowed}. Received: element_spec={spec}")
-    shapes = {"x": model.event_shape, "condition": model.condition_shape, "known": model.event_shape}
+    if not isinstance(data.element_spec, dict):
+        data = data.map(lambda *batch: as_batch(batch))
+    spec, wanted = data.element_spec, ["x"] + (["condition"] if model.condition_shape is not None else [])
+    allowed = [*wanted, *(["known"] if model.event.missing else []), "weight"]
+    if not set(wanted) <= set(spec) <= set(allowed):
+        batch = "(x, condition)" if len(wanted) == 2 else "x"
+        raise ValueError(
+            f"`{name}` must be a tf.data of batches of {batch}, or of dicts with {allowed} (weight may be missing). "
+            f"Received: {', '.join(f'{part} {got.shape}' for part, got in spec.items())}"
+        )
+    shapes = {"x": model.event_shape, "condition": model.condition_shape, "known": model.event_shape, "weight": ()}
     for part, got in spec.items():
         if not (got.dtype.is_floating or got.dtype.is_integer or got.dtype.is_bool):
             raise ValueError(f"`{name}`: {part} must hold numbers. Received: dtype={got.dtype.name}")
         if not got.shape.is_compatible_with((None, *shapes[part])):
-            raise ValueError(f"`{name}`: batches of {part} must have shape (None, {str(shapes[part])[1:]}. Received: {got.shape}")
+            raise ValueError(f"`{name}`: batches of {part} must have shape {(None, *shapes[part])}. Received: {got.shape}")
     data = data.map(lambda batch: _checked_batch(model, batch, name), num_parallel_calls=tf.data.AUTOTUNE)
     return data.prefetch(tf.data.AUTOTUNE)
 
@@ -92,17 +116,13 @@ def _checked_batch(model, batch, name):
         condition = tf.cast(batch["condition"], model.compute_dtype)
         checks.append(tf.debugging.Assert(tf.reduce_all(tf.math.is_finite(condition)), ["`condition` must be finite."]))
         batch = {**batch, "condition": condition}
+    if "weight" in batch:
+        weight = tf.cast(batch["weight"], model.compute_dtype)
+        ok = tf.reduce_all(tf.math.is_finite(weight) & (weight >= 0))
+        checks.append(tf.debugging.Assert(ok, ["`weight` must be finite and not negative."]))
+        batch = {**batch, "weight": weight}
     with tf.control_dependencies(checks):
         return {**batch, "x": tf.identity(x)}
-
-
-def as_batch(data: Any) -> dict[str, tf.Tensor]:
-    """What Keras hands to a step, as a batch: of `fit` it is one; of `train_on_batch` and its kin x or (x, condition)."""
-    x, condition, weights = keras.utils.unpack_x_y_sample_weight(data)
-    if weights is not None:
-        raise ValueError("`sample_weight` is not supported: the loss is the mean negative log-likelihood of x.")
-    batch = dict(x) if isinstance(x, Mapping) else {"x": x}
-    return batch if condition is None else {**batch, "condition": condition}
 
 
 def for_adapting(data: dict | tf.data.Dataset) -> Iterable[dict]:
@@ -186,6 +206,8 @@ def readable_errors() -> Iterator[None]:
     try:
         yield
     except tf.errors.InvalidArgumentError as error:
+        if of_python := re.search(r"ValueError: (.*)", error.message):  # From within a PyDataset or a generator.
+            raise ValueError(of_python[1]) from None
         start = error.message.find("assertion failed: [")
         if start < 0:
             raise

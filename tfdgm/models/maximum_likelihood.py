@@ -1,4 +1,4 @@
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -12,7 +12,8 @@ from tfdgm.columns import column_names
 from tfdgm.distributions.noise import seeds_of_places
 from tfdgm.distributions.some_rows import some_rows
 from tfdgm.layers import first_noise_row, noise_from_row
-from tfdgm.models import batches
+from tfdgm.models import batch_sources, batches
+from tfdgm.models.batch_sources import as_batch
 from tfdgm.models.parts import layers_and_variables
 from tfdgm.training import StopOnNonFinite, computing_in, guarded_update, replica_id, total
 
@@ -21,7 +22,8 @@ class MaximumLikelihood(IsBuilt, keras.Model):
     """A Keras model that learns the weights of a distribution: what `DensityModel` is to Keras.
 
     The loss is the mean negative log-likelihood in nats; a negative one is no error, for a density may exceed 1. Batches are
-    dicts: "x" [n, *event_shape], "condition" for models that take one, "known" where entries may be missing.
+    dicts: "x" [n, *event_shape], "condition" for models that take one, "known" where entries may be missing, "weight" [n]. With
+    weights w the loss is that of Keras, sum_i w_i nll_i / n: weights of mean 1 make it the weighted mean in nats.
     """
 
     def __init__(self, *, dtype: str | keras.DTypePolicy | None = None, name: str | None = None):
@@ -96,14 +98,18 @@ class MaximumLikelihood(IsBuilt, keras.Model):
         x: Any,
         condition: ArrayLike | None = None,
         *,
+        sample_weight: ArrayLike | None = None,
         validation_data: Any = None,
         callbacks: keras.callbacks.Callback | Sequence[keras.callbacks.Callback] | None = None,
         **kwargs,
     ) -> keras.callbacks.History:
-        """Keras's `fit`. x: an array [n, *event_shape], a dict of "x", "condition" and "known", or a tf.data of batches of x, of
-        (x, condition) or of such dicts.
+        """Keras's `fit`. x: an array [n, *event_shape], a dict of "x", "condition", "known" and "weight", or batches (a tf.data,
+        a `keras.utils.PyDataset`, a generator) of x, of (x, condition), of (x, condition, weight) with None for a condition that
+        the model does not take, or of such dicts.
 
-        `validation_data`: an array, (x, condition), a dict, or a tf.data. What depends on data (standardisation, ActNorm, a
+        `sample_weight` [n]: how much each row counts, not negative. The loss is Keras's, sum_i w_i nll_i over the number of rows,
+        in each batch: with weights of mean 1 it is the weighted mean in nats, with others so many times that.
+        `validation_data`: as x, or (x, condition), or (x, condition, weight). What depends on data (standardisation, ActNorm, a
         mixture's first components) is set from the training data before the first step, once. The progress bar shows the mean
         negative log-likelihood in nats. A step with a non-finite gradient changes no weight and is counted in `skipped_steps`;
         ten in a row stop with an error.
@@ -112,30 +118,45 @@ class MaximumLikelihood(IsBuilt, keras.Model):
           ValueError: for data that `log_prob` refuses, no rows, and arguments of Keras that have no meaning here.
           FloatingPointError: after ten steps in a row with a gradient that is not finite.
         """
-        batches.refuse(kwargs, "y", "sample_weight", "class_weight")
-        data = batches.training_data(self, x, condition)
+        batches.refuse(kwargs, "y", "class_weight")
+        to_adapt = x
+        if isinstance(x, Iterator) and not int(self.adapted.numpy()):
+            to_adapt, x = batch_sources.peeked(x)
+        shuffle = kwargs.pop("shuffle", True)
+        data = batches.training_data(self, x, condition, sample_weight, shuffle=shuffle)
         if validation_split := kwargs.pop("validation_split", None):
             data, validation_data = batches.split_rows(data, validation_split)
         elif validation_data is not None:
-            pair = validation_data if isinstance(validation_data, tuple) else (validation_data, None)
-            validation_data = batches.training_data(self, *pair, name="validation_data")
+            given = validation_data if isinstance(validation_data, tuple) else (validation_data,)
+            validation_data = batches.training_data(self, *given, name="validation_data")
         if not self.trainable_weights:
             raise ValueError("There is nothing to train: the model holds no trainable variables.")
         if not int(self.adapted.numpy()):
             self._remember_columns(x, condition)
-            self._adapt(data)
+            self._adapt(data if to_adapt is x else batches.training_data(self, to_adapt))
         batch_size = kwargs.pop("batch_size", None)
         if validation_data is not None:
             validation_data = batches.batches(validation_data, kwargs.pop("validation_batch_size", None) or batch_size)
         if not isinstance(data, tf.data.Dataset):
-            data = batches.full_batches(data, batch_size, kwargs.pop("shuffle", True))
+            data = batches.full_batches(data, batch_size, shuffle)
         kwargs["shuffle"] = False  # Done above, or by the tf.data.
         callbacks = [callbacks] if isinstance(callbacks, keras.callbacks.Callback) else list(callbacks or [])
+        if isinstance(x, keras.utils.PyDataset):  # Of which Keras sees a tf.data.
+            epoch = {name: lambda *_, name=name: getattr(x, name)() for name in ("on_epoch_begin", "on_epoch_end")}
+            callbacks.append(keras.callbacks.LambdaCallback(**epoch))
         with batches.readable_errors():
             return super().fit(data, validation_data=validation_data, callbacks=[StopOnNonFinite(), *callbacks], **kwargs)
 
-    def evaluate(self, x: Any, condition: ArrayLike | None = None, *, num_samples: int = 8, **kwargs) -> float | list | dict:
-        """Keras's `evaluate`: the mean negative log-likelihood of x (as in `fit`), in nats.
+    def evaluate(
+        self,
+        x: Any,
+        condition: ArrayLike | None = None,
+        *,
+        sample_weight: ArrayLike | None = None,
+        num_samples: int = 8,
+        **kwargs,
+    ) -> float | list | dict:
+        """Keras's `evaluate`: the mean negative log-likelihood of x (as in `fit`), in nats; with weights, as in `fit`.
 
         Of a model whose `kind` is "estimate", the mean over `num_samples` draws of the noise for every row (`lower_bound`): an
         upper bound on the negative log-likelihood, but for the draws' error. During `fit`, validation takes one draw, the same
@@ -145,12 +166,15 @@ class MaximumLikelihood(IsBuilt, keras.Model):
           ValueError: for data that `log_prob` refuses, and for no rows.
         """
         if "_use_cached_eval_dataset" not in kwargs:  # Not from within fit, where the data is checked already.
-            batches.refuse(kwargs, "y", "sample_weight")
+            batches.refuse(kwargs, "y")
             check_whole(num_samples=num_samples)
-            data = batches.training_data(self, x, condition)
+            once = isinstance(x, Iterator)
+            data = batches.training_data(self, x, condition, sample_weight)
             x = batches.batches(data, kwargs.pop("batch_size", None), kwargs.pop("steps", None))
             if self.distribution.kind == "estimate":
-                x = x.repeat(num_samples)  # Noise goes by the number of a row: the rows that come again get other noise.
+                # Noise goes by the number of a row: the rows that come again get other noise.
+                each = x.flat_map(lambda batch: tf.data.Dataset.from_tensors(batch).repeat(num_samples))
+                x = each if once else x.repeat(num_samples)
         with batches.readable_errors():
             result = super().evaluate(x, **kwargs)
         if not float(self._loss_metric.count.numpy()):
@@ -188,9 +212,9 @@ class MaximumLikelihood(IsBuilt, keras.Model):
         with batches.readable_errors():
             return super().predict(data, **kwargs)
 
-    def adapt(self, x: Any, condition: ArrayLike | None = None) -> None:
+    def adapt(self, x: Any, condition: ArrayLike | None = None, *, sample_weight: ArrayLike | None = None) -> None:
         """Sets what depends on data from x (as in `fit`), as `fit` does before its first step. See `Distribution.adapt`."""
-        data = batches.training_data(self, x, condition)
+        data = batches.training_data(self, x, condition, sample_weight)
         self._remember_columns(x, condition)
         self._adapt(data)
 
@@ -210,12 +234,12 @@ class MaximumLikelihood(IsBuilt, keras.Model):
             self.condition_names = self.condition_names or column_names(condition)
 
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
-        batch = batches.as_batch(data)
-        n = tf.shape(batch["x"])[0]
+        batch = as_batch(data)
+        n, weight = tf.shape(batch["x"])[0], batch.pop("weight", None)
         with tf.GradientTape() as tape:
             # No replica may change within: the precision is that of the layers, which all replicas share.
             with noise_from_row(replica_id() * n), computing_in(self, self._training_policy):
-                nll = -tf.reduce_sum(self(**batch, training=True))
+                nll = -tf.reduce_sum(_weighted(self(**batch, training=True), weight))
             rows = total(tf.cast(n, nll.dtype))
             scaled = self.optimizer.scale_loss(nll / rows)
         weights = self.trainable_weights
@@ -223,15 +247,15 @@ class MaximumLikelihood(IsBuilt, keras.Model):
         return self._mean_loss(nll, rows)
 
     def test_step(self, data: Any) -> dict[str, tf.Tensor]:
-        batch = batches.as_batch(data)
-        n = tf.shape(batch["x"])[0]
+        batch = as_batch(data)
+        n, weight = tf.shape(batch["x"])[0], batch.pop("weight", None)
         if self.distribution.kind == "estimate":
             # The rows counted so far number these; those of other replicas come before or after.
             first_row = tf.cast(self._loss_metric.count, tf.int32) + replica_id() * n
             log_prob = self.distribution.log_prob_of_seeds(seeds=evaluation_seeds(first_row, n, 1)[0], **batch)
         else:
             log_prob = self(**batch, training=False)
-        nll = -tf.reduce_sum(log_prob)
+        nll = -tf.reduce_sum(_weighted(log_prob, weight))
         return self._mean_loss(nll, total(tf.cast(n, nll.dtype)))
 
     def _mean_loss(self, nll, rows):
@@ -242,11 +266,18 @@ class MaximumLikelihood(IsBuilt, keras.Model):
         return {"loss": result[None] if workers else result}  # Keras averages over workers along an axis (3.15).
 
     def predict_step(self, data: Any) -> tf.Tensor:
-        return self(**batches.as_batch(data), training=False)
+        batch = as_batch(data)
+        batch.pop("weight", None)
+        return self(**batch, training=False)
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
         return [self._loss_metric]
+
+
+def _weighted(log_prob, weight):
+    """A row of weight 0 counts nothing, whatever its score."""
+    return log_prob if weight is None else tf.math.multiply_no_nan(log_prob, tf.cast(weight, log_prob.dtype))
 
 
 def evaluation_seeds(first_row: int | tf.Tensor, n: int | tf.Tensor, num_samples: int) -> list[tf.Tensor]:
