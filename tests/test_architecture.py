@@ -32,6 +32,7 @@ LEVELS = {
     "event": 7,
     "arguments": 8,
     "frozen_random": 8,
+    "traced": 8,
     "unknown_name": 8,
     "written_aside": 8,
     "_keras_compat": 8,
