@@ -33,6 +33,7 @@ LEVELS = {
     "arguments": 8,
     "columns": 8,
     "frozen_random": 8,
+    "traced": 8,
     "unknown_name": 8,
     "written_aside": 8,
     "_keras_compat": 8,

@@ -4,6 +4,7 @@ from tensorflow_probability import distributions as tfd
 
 from tfdgm.distributions.distribution import Distribution
 from tfdgm.event import Event
+from tfdgm.traced import traced
 
 
 class Wrapped(Distribution):
@@ -52,7 +53,7 @@ class Wrapped(Distribution):
             seeds = tf.constant([[7, i] for i in range(4)], tf.int32)
             try:
                 one_by_one = np.stack([self.distribution.sample(seed=seed).numpy() for seed in seeds])
-                at_once = tf.function(self._at_once, autograph=False)(seeds).numpy()
+                at_once = traced(self._at_once)(seeds).numpy()
             except (ValueError, TypeError, NotImplementedError, tf.errors.OpError):
                 return False  # A sampler that fails either way says so where it is used.
         return np.allclose(at_once, one_by_one, rtol=1e-4, atol=1e-6, equal_nan=True)

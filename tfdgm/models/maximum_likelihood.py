@@ -15,10 +15,11 @@ from tfdgm.layers import first_noise_row, noise_from_row
 from tfdgm.models import batch_sources, batches
 from tfdgm.models.batch_sources import as_batch
 from tfdgm.models.parts import layers_and_variables
+from tfdgm.traced import TracedOnce
 from tfdgm.training import StopOnNonFinite, computing_in, guarded_update, replica_id, total
 
 
-class MaximumLikelihood(IsBuilt, keras.Model):
+class MaximumLikelihood(IsBuilt, TracedOnce, keras.Model):
     """A Keras model that learns the weights of a distribution: what `DensityModel` is to Keras.
 
     The loss is the mean negative log-likelihood in nats; a negative one is no error, for a density may exceed 1. Batches are

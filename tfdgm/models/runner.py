@@ -4,6 +4,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfdgm.traced import traced
+
 _METHODS = {"log_prob": "log_prob_of_rows", "sample": "from_noise", "complete": "complete_from_noise"}
 _MOST = 4096
 
@@ -59,7 +61,7 @@ class Runner:
         if name not in self.functions:
             method = getattr(self._model.distribution, name)
             # From the second size on one trace serves all; XLA still compiles for each.
-            self.functions[name] = tf.function(method, autograph=False, jit_compile=jit_compile, reduce_retracing=True)
+            self.functions[name] = traced(method, jit_compile=jit_compile, reduce_retracing=True)
         return self.functions[name]
 
 

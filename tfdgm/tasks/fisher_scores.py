@@ -2,6 +2,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfdgm.traced import traced
+
 
 def fisher_scores(model, x, weights=None, *, condition=None):
     """The gradient of log p(x) with respect to weights, one vector for each x: Yan et al. 2019, arXiv:1912.05015.
@@ -59,7 +61,7 @@ def map_scores(model, x, variables, condition, function):
     signature = function(tf.zeros(size, variables[0].dtype))
     signature = tf.TensorSpec(signature.shape, signature.dtype)
     # One row a step: the rows of a batch would come out added up.
-    run = tf.function(lambda *rows: tf.map_fn(one, rows, fn_output_signature=signature), autograph=False)
+    run = traced(lambda *rows: tf.map_fn(one, rows, fn_output_signature=signature))
     return run(*(tf.constant(part) for part in rows))
 
 

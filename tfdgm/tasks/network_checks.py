@@ -8,6 +8,7 @@ import tensorflow as tf
 from tfdgm.networks import AutoregressiveNetwork
 from tfdgm.tasks.check import Check, worst, worst_of
 from tfdgm.tasks.subject import MOST_DIMENSIONS
+from tfdgm.traced import traced
 
 _COMPILED_FROM = 128  # positions; to trace fewer takes longer than to compute them op by op.
 _BATCH = 256  # The most inputs of one call, but that one row takes as many as it has places.
@@ -61,7 +62,7 @@ def cut_leaks(name, network, condition=None, *, seed=0):
     cuts = random.permutation(network.num_positions)[:_BATCH, None]
     kept, other = random.normal(size=(2, size)) * network.unit
     given = _given(condition, len(cuts))
-    function = tf.function(lambda x: network(x, **given), autograph=False)
+    function = traced(lambda x: network(x, **given))
 
     def outputs(rows):
         x = tf.constant(rows.reshape(-1, *network.event_shape), network.compute_dtype)
@@ -81,7 +82,7 @@ def connections(network, condition=None, *, rows=3, seed=0):
     size, count, random = network.event_size, network.num_positions, np.random.default_rng(seed)
     together = max(1, min(rows, _BATCH // size))
     given = _given(condition, together * size)
-    function = tf.function(lambda x: network(x, **given), autograph=False)
+    function = traced(lambda x: network(x, **given))
     moved = np.zeros((size, count), bool)
     for _ in range(0, rows, together):
         x = np.repeat(random.normal(size=(together, 1, size)), size, axis=1)
@@ -113,7 +114,7 @@ def generation_equals_call(name, network, condition=None, *, by_steps, tolerance
         return back, params, network(x, **given)
 
     if network.event_size > _COMPILED_FROM:
-        run = tf.function(run, autograph=False)
+        run = traced(run)
     back, params, expected = (np.asarray(value, np.float64) for value in run())
     error = np.abs(params - expected) / np.maximum(1, np.abs(expected))
     if not (back == x.numpy()).all():  # What was emitted must come back in its place.

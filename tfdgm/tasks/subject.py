@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 import tfdgm.models  # Registers the classes that an artifact names, too.
+from tfdgm.traced import traced
 
 #: Dimensions of float64, of each input moved by itself, and of a Jacobian, whose memory grows with their cube.
 MOST_DIMENSIONS = 128
@@ -122,7 +123,7 @@ class Subject:
     def _compiled(self, owner, name, *args):
         key = id(owner), name
         if key not in self._functions:
-            function = self._functions[key] = tf.function(getattr(owner, name), autograph=False)
+            function = self._functions[key] = traced(getattr(owner, name))
             function.get_concrete_function(*tf.nest.map_structure(_any_number_of_rows, args))  # One trace for all.
         return self._functions[key](*args)
 
