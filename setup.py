@@ -31,7 +31,7 @@ setup(
     python_requires=">=3.11,<3.14",
     packages=[*find_packages(include=["tfdgm", "tfdgm.*"]), "tfdgm.zoo.entries"],
     package_dir={"tfdgm.zoo.entries": "zoo"},
-    package_data={"tfdgm.zoo.entries": ZOO_FILES},
+    package_data={"tfdgm.zoo.entries": ZOO_FILES, "tfdgm.data": ["excerpts/*"]},
     install_requires=[
         "tensorflow>=2.21,<2.22",
         "tf-keras>=2.21,<2.22",

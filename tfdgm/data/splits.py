@@ -32,6 +32,7 @@ class Splits:
       sha256: hash of the source's bytes, hex.
       description: one or two sentences on what this is, for cards and logs.
       columns: names of a table's columns, without those of the condition, or None.
+      excerpt_of: how many rows the whole test split has, where test is an excerpt of it; else None.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class Splits:
         sha256: str,
         description: str,
         columns: Sequence[str] | None,
+        excerpt_of: int | None,
         train_epochs: Callable,
     ):
         self.train, self.valid, self.test = train, valid, test
@@ -60,6 +62,7 @@ class Splits:
         self.sha256 = sha256
         self.description = description
         self.columns = columns
+        self.excerpt_of = excerpt_of
 
     def train_epochs(self, first: int, last: int) -> "tf.data.Dataset":
         """The batches of train, shuffled, for the epochs first..last-1 one after another.
