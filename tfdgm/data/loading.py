@@ -189,7 +189,7 @@ def stream(
 
 
 def files_of(source: str | os.PathLike) -> list[pathlib.Path]:
-    """The files that a source is read from, as absolute paths; none for a name."""
+    """The files that a source is read from, as absolute paths: `files_of("parts/*.csv")`; none for a name."""
     source = _as_source(source)
     return [pathlib.Path(path).resolve() for path in files.paths_of(source)] if _is_file(source) else []
 
