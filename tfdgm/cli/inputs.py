@@ -76,7 +76,7 @@ def load_splits(model, name, source, *, condition=None, data_dir=None, reading=N
         "columns": columns_of(name, model),
         **reading_of(name, reading or {}),
     }
-    splits = data.load(source, data_dir=data_dir, **options)
+    splits = data.load(source, data_dir=data_dir, excerpt=True, **options)
     if np.prod(splits.event_shape) != np.prod(model.event_shape):
         raise data.DataError(f"Expected rows of event_shape={model.event_shape}. Received: {splits.event_shape} in {source}.")
     if trained_on is not None and trained_on.sha256 != splits.sha256:

@@ -26,7 +26,8 @@ class Part:
 @dataclasses.dataclass(frozen=True)
 class Content:
     """A data set as read: `parts` has the key "all", or "train" and any of "valid" and "test". `columns` are the names of a
-    table's columns that are x, where it has names; `classes` those of a condition that is one-hot, where they are known."""
+    table's columns that are x, where it has names; `classes` those of a condition that is one-hot, where they are known;
+    `excerpt_of`, where part "test" is an excerpt, the number of rows of the whole."""
 
     name: str
     parts: dict
@@ -35,6 +36,7 @@ class Content:
     description: str
     columns: tuple | None = None
     classes: tuple | None = None
+    excerpt_of: int | None = None
 
 
 def divide(part: Part, *, valid_fraction: float, test_fraction: float, seed: int) -> dict[str, Part]:
@@ -51,6 +53,14 @@ def divide(part: Part, *, valid_fraction: float, test_fraction: float, seed: int
     pieces = np.split(order, [num_test, num_test + num_valid])
     test, valid, train = (Part(part.x, part.condition, part.rows[np.sort(p)]) for p in pieces)
     return {"train": train, "valid": valid, "test": test}
+
+
+def excerpt(what: Content, every: int) -> Content:
+    """Each `every`-th row of test, and none of the others."""
+    parts = {key: dataclasses.replace(part, rows=part.rows[:0]) for key, part in what.parts.items()}
+    test = what.parts["test"]
+    parts["test"] = dataclasses.replace(test, rows=test.rows[::every])
+    return dataclasses.replace(what, parts=parts, excerpt_of=len(test.rows))
 
 
 def _count(n, fraction):

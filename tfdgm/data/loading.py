@@ -3,14 +3,18 @@
 import dataclasses
 import os
 import pathlib
+import warnings
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from tfdgm.data import content, digits, files, finding, named, packed, splits, tables, values
-from tfdgm.data.data_error import DataError
+from tfdgm.data.data_error import DataError, NotHere
 from tfdgm.data.reading import PLAIN, Reading
 from tfdgm.event import Event
+
+#: Some test rows of sets that zoo entries were trained on: name -> what `tools/pack_data.py --every` wrote.
+_EXCERPTS = {path.stem: path for path in pathlib.Path(__file__).with_name("excerpts").glob("*.npz")}
 
 
 def load(
@@ -27,6 +31,7 @@ def load(
     dtype: str = "float32",
     columns: Sequence[str] | None = None,
     classes: Sequence[str] | None = None,
+    excerpt: bool = False,
     **reading,
 ) -> splits.Splits:
     """(train, valid, test) of a data set, as `tf.data.Dataset`s of batches of `x`, or of `(x, condition)`.
@@ -56,6 +61,8 @@ def load(
         order; one that lacks some of them, or has more, is an error. Where none of the names is known, or there
         are none, columns are taken by their places.
       classes: names of the classes of images, as in training: they are numbered in this order. Default: those found, sorted.
+      excerpt: for a look at "binarized_mnist" and "fashion_mnist" where they cannot be had and no data_dir is given: some of
+        their test rows, which come with tfdgm, and no others. A warning and `Splits.excerpt_of` say so.
       reading: how files are read: header, keep, ignore, delimiter, decimal, encoding; size, fit, color. See `Reading`.
 
     Returns:
@@ -76,6 +83,7 @@ def load(
         dtype=dtype,
         columns=columns,
         classes=classes,
+        excerpt=excerpt,
         **reading,
     )
     parts = what.parts
@@ -99,6 +107,7 @@ def load(
         description=what.description,
         columns=what.columns,
         classes=what.classes,
+        excerpt_of=what.excerpt_of,
         train_epochs=splits.make_epochs(parts["train"], **options),
     )
 
@@ -115,6 +124,7 @@ def load_arrays(
     dtype: str = "float32",
     columns: Sequence[str] | None = None,
     classes: Sequence[str] | None = None,
+    excerpt: bool = False,
     **reading,
 ) -> content.Content:
     """`load` without `tf.data`: a `Content` whose parts "train", "valid" and "test" hold arrays. Arguments as in `load`.
@@ -122,7 +132,8 @@ def load_arrays(
     Files and "digits" need no TensorFlow; other named sets need none where `data_dir` holds what `pack` wrote.
     """
     _check_arguments(None, valid_fraction, test_fraction, levels, dtype)
-    what = _read(_as_source(source), _folder(data_dir), condition, levels, dtype, columns, Reading.of(reading), classes)
+    reading = Reading.of(reading)
+    what = _read(_as_source(source), _folder(data_dir), condition, levels, dtype, columns, reading, classes, excerpt)
     parts = what.parts
     if len(parts) == 1:
         (part,) = parts.values()
@@ -142,14 +153,17 @@ def pack(
     *,
     data_dir: str | os.PathLike | None = None,
     condition: str | Sequence[str] | None = None,
+    every: int | None = None,
 ) -> pathlib.Path:
     """Writes a named set to `<folder>/<source>.npz`; with data_dir=folder, `load` and `load_arrays` read it from there,
-    also where TensorFlow Datasets is not installed. `condition` as in `load`. Returns the path."""
+    also where TensorFlow Datasets is not installed. `condition` as in `load`; `every`: an excerpt, each so many-th test row.
+    Returns the path."""
     source = _as_source(source)
     if _is_file(source):
         raise DataError(f"Expected the name of a data set; files are read as they are. Received: {source}.")
     path = _packed(source, folder)
-    packed.write(path, _read(source, _folder(data_dir), condition, None, "float32", None, PLAIN), condition)
+    what = _read(source, _folder(data_dir), condition, None, "float32", None, PLAIN)
+    packed.write(path, what if every is None else content.excerpt(what, every), condition)
     return path
 
 
@@ -184,12 +198,12 @@ def stream(
 
 
 def files_of(source: str | os.PathLike) -> list[pathlib.Path]:
-    """The files that a source is read from, as absolute paths; none for a name."""
+    """The files that a source is read from, as absolute paths: `files_of("parts/*.csv")`; none for a name."""
     source = _as_source(source)
     return [pathlib.Path(path).resolve() for path in files.paths_of(source)] if _is_file(source) else []
 
 
-def _read(source, data_dir, condition, levels, dtype, columns, reading, classes=None):
+def _read(source, data_dir, condition, levels, dtype, columns, reading, classes=None, excerpt=False):
     if _is_file(source):
         return files.read(source, levels, condition, dtype, columns, reading, classes)
     if reading != PLAIN:
@@ -200,18 +214,32 @@ def _read(source, data_dir, condition, levels, dtype, columns, reading, classes=
     elif data_dir is not None and _packed(source, data_dir).is_file():
         what = packed.read(_packed(source, data_dir), condition)
     else:
-        from tfdgm.data import tfds_sets
-
-        if not tfds_sets.are_to_be_had():
-            raise DataError(
-                f"{source} needs TensorFlow Datasets, which is not installed. Where it is, `python tools/pack_data.py {source} "
-                f"FOLDER` writes what is read without it, here as {_packed(source, data_dir or '<data_dir>')}."
-            )
-        what = tfds_sets.read(source, data_dir, condition)
+        try:
+            what = _prepared(source, data_dir, condition)
+        except NotHere as error:
+            if data_dir is not None or source not in _EXCERPTS:
+                raise
+            if not excerpt:
+                hint = f"For a look, tfdgm.data.load({source!r}, excerpt=True) gives some of its test rows."
+                raise NotHere(f"{error} {hint}") from None
+            what = packed.read(_EXCERPTS[source], condition)
+            rows = f"{len(what.parts['test'].x):,} of its {what.excerpt_of:,} test rows"
+            warnings.warn(f"An excerpt stands in for {source}, {rows}: {error}", stacklevel=4)
     if levels is not None and (what.levels is None or levels < what.levels):
         kind = "real-valued" if what.levels is None else f"integers 0..{what.levels - 1}"
         raise DataError(f"{source} is {kind}. Received: levels={levels}.")
     return what if levels is None else dataclasses.replace(what, levels=levels)
+
+
+def _prepared(source, data_dir, condition):
+    from tfdgm.data import tfds_sets
+
+    if not tfds_sets.are_to_be_had():
+        raise NotHere(
+            f"{source} needs TensorFlow Datasets, which is not installed. Where it is, `python tools/pack_data.py {source} "
+            f"FOLDER` writes what is read without it, here as {_packed(source, data_dir or '<data_dir>')}."
+        )
+    return tfds_sets.read(source, data_dir, condition)
 
 
 def _is_file(source):

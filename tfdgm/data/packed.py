@@ -12,8 +12,7 @@ from tfdgm.data.data_error import DataError
 
 def write(path: pathlib.Path, what: Content, condition: str | None) -> None:
     """Writes a `Content`, read with this `condition`."""
-    meta = {"name": what.name, "levels": what.levels, "sha256": what.sha256, "description": what.description}
-    meta["classes"] = what.classes
+    meta = {key: getattr(what, key) for key in ("name", "levels", "sha256", "description", "classes", "excerpt_of")}
     arrays = {}
     for split, part in what.parts.items():
         arrays[split] = part.x[part.rows]

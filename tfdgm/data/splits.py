@@ -33,6 +33,7 @@ class Splits:
       description: one or two sentences on what this is, for cards and logs.
       columns: names of a table's columns, without those of the condition, or None.
       classes: names of the classes where the condition is one-hot and they are known, or None.
+      excerpt_of: how many rows the whole test split has, where test is an excerpt of it; else None.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class Splits:
         description: str,
         columns: Sequence[str] | None,
         classes: Sequence[str] | None,
+        excerpt_of: int | None,
         train_epochs: Callable,
     ):
         self.train, self.valid, self.test = train, valid, test
@@ -63,6 +65,7 @@ class Splits:
         self.description = description
         self.columns = columns
         self.classes = classes
+        self.excerpt_of = excerpt_of
 
     def train_epochs(self, first: int, last: int) -> "tf.data.Dataset":
         """The batches of train, shuffled, for the epochs first..last-1 one after another.

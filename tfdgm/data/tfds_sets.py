@@ -18,7 +18,7 @@ import numpy as np
 
 from tfdgm.data import cache, named
 from tfdgm.data.content import Content, Part
-from tfdgm.data.data_error import DataError
+from tfdgm.data.data_error import DataError, NotHere
 
 # The usual validation split of sets that have none: the last rows of train, in TFDS's (shuffled) order.
 _VALID_ROWS = {"mnist": 10_000, "fashion_mnist": 10_000, "kmnist": 10_000}
@@ -98,7 +98,7 @@ def _own(name, data_dir):
         folder = "<data_dir>" if data_dir is None else data_dir
         wanted = cls.source_files(pathlib.Path(folder))
         missing = next(p for p in wanted if not p.is_file())
-        raise DataError(
+        raise NotHere(
             f"{name} needs the file {missing}, which is not there. Set data_dir (or TFDGM_DATA_DIR) to the "
             f"folder that has it. {' '.join(cls.MANUAL_DOWNLOAD_INSTRUCTIONS.split())}"
         )
@@ -130,7 +130,7 @@ def _official(name, data_dir):
         except Exception as e:  # Without a network: whatever the layer that missed it raises.
             wanted = sorted(_file_name(url, info) for url, info in builder.url_infos.items())
             names = f" ({', '.join(wanted[:6])}{', ...' if len(wanted) > 6 else ''})" if wanted else ""
-            raise DataError(
+            raise NotHere(
                 f"{name} could not be prepared: {_line(e)} Without a network its files{names} must lie in "
                 f"<data_dir>/{base}; data_dir (or TFDGM_DATA_DIR) is {data_dir or 'not set'}."
             ) from None

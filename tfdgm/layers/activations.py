@@ -18,5 +18,5 @@ def unbounded_log_scale(log_scale, bound=7.0):
 
 
 def normal_quantile(uniform):
-    """The standard normal quantile of u in (0, 1): sqrt(2) erfinv(2 u - 1)."""
+    """The standard normal quantile of u in (0, 1): z = sqrt(2) erfinv(2 u - 1)."""
     return math.sqrt(2) * ops.erfinv(2 * uniform - 1)

@@ -85,7 +85,7 @@ class MaskedDense(keras.layers.Layer):
 
 
 def premask(layer):
-    """Sets the weights of all cut connections inside a layer to zero, which changes no output."""
+    """Sets the weights of all cut connections inside a layer to zero, W = W * M, which changes no output."""
     for inner in layers_of(layer):
         if isinstance(inner, MaskedDense):
             inner.premask()

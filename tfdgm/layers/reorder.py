@@ -3,7 +3,7 @@ from keras import ops
 
 
 def reorder(u, order, axis):
-    """What comes first, second, ... of u along an axis, by a permutation; XLA is slow to gather, so a reversal is a flip."""
+    """y_i = u_order(i) along an axis, `order` a permutation. XLA gathers slowly: a reversal is a flip."""
     steps = np.diff(order)
     if (steps == 1).all():
         return u

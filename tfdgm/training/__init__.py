@@ -48,3 +48,7 @@ def __getattr__(name):
             globals().update({each: getattr(module, each) for each in names})
             return globals()[name]
     raise AttributeError(f"module 'tfdgm.training' has no attribute {name!r}")
+
+
+def __dir__():
+    return sorted(__all__)

@@ -9,7 +9,7 @@ def num_replicas() -> int:
 
 
 def total(values: tf.Tensor | list[tf.Tensor]) -> tf.Tensor | list[tf.Tensor]:
-    """The sum over all replicas of a tensor, or of each of a list; to be called on a replica."""
+    """The sum over all replicas of a tensor `values`, or of each of a list; to be called on a replica."""
     if num_replicas() == 1:
         return values
     return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, values)

@@ -22,3 +22,7 @@ def __getattr__(name):
     if name in _LAZY:
         return getattr(importlib.import_module(f"tfdgm.zoo.{_LAZY[name]}"), name)
     raise AttributeError(f"module 'tfdgm.zoo' has no attribute {name!r}")
+
+
+def __dir__():
+    return sorted(__all__)

@@ -51,7 +51,7 @@ def is_name(text):
 
 
 def card(name):
-    """The card of an entry, by name or folder: a dict, as the run wrote it."""
+    """The card of an entry, by name or folder: a dict, as the run wrote it: `card("maf_digits")["test"]["nll"]`, nats."""
     path = pathlib.Path(name) if not is_name(name) or pathlib.Path(name, "card.json").is_file() else find(name)
     try:
         return json.loads((path / "card.json").read_text())

@@ -24,7 +24,8 @@ class BinarizedMnist(ArrayBuilder, skip_registration=True):
     HOMEPAGE = "http://proceedings.mlr.press/v15/larochelle11a.html"
     MANUAL_DOWNLOAD_INSTRUCTIONS = """
     An .npz archive with the arrays train, valid and test; each row is numpy.packbits of the 784 pixels of one
-    image.
+    image. docs/data.md makes it of Larochelle's binarized_mnist_{train,valid,test}.amat, which are at
+    http://www.cs.toronto.edu/~larocheh/public/datasets/binarized_mnist/.
     """
 
     @classmethod
