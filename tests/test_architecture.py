@@ -31,7 +31,7 @@ LEVELS = {
     "data": 6,
     "event": 7,
     "arguments": 8,
-    "columns": 8,
+    "columns": 6,
     "frozen_random": 8,
     "traced": 8,
     "unknown_name": 8,
