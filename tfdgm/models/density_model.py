@@ -17,7 +17,7 @@ from tfdgm.models import completion
 from tfdgm.models.arguments import check_arguments, check_can, check_condition, check_known, is_eager, plain, seeds_of_rows
 from tfdgm.models.maximum_likelihood import MaximumLikelihood
 from tfdgm.models.parts import build_layers
-from tfdgm.models.runner import Runner
+from tfdgm.models.runner import Runner, of_batch
 
 _NAMES = ("column_names", "condition_names")  # In the config, once training data gave them.
 
@@ -117,18 +117,18 @@ class DensityModel(MaximumLikelihood):
         known = check_known(self, in_order(x, self.column_names, "x"), in_order(known, self.column_names, "known"))
         checked = self.check_x(x)
         batch = self.event.batch_of(checked)
-        # Of a tensor the tensor itself, so that gradients flow through.
-        checked = tf.cast(x, checked.dtype) if tf.is_tensor(x) and known is None else checked
-        rows = tf.reshape(checked, (-1, *self.event_shape))
+        rows = checked.reshape((-1, *self.event_shape))
+        if tf.is_tensor(x) and known is None:  # Itself, so that gradients flow through.
+            rows = tf.reshape(tf.cast(x, rows.dtype), rows.shape)
         condition = self.check_condition(condition, batch)
         if known is not None:
             known = known.reshape((-1, *self.event_shape))
-            return tf.reshape(self.runner("log_prob_of_known", rows, condition, known), batch)
+            return of_batch(self.runner("log_prob_of_known", rows, condition, known), batch)
         if num_samples == 1 or self.kind != "estimate":
-            return tf.reshape(self.runner("log_prob", rows, condition), batch)
+            return of_batch(self.runner("log_prob", rows, condition), batch)
         seeds = self.distribution.seeds_of_draws(rows, num_samples)
         draws = [self.runner("log_prob_of_seeds", rows, condition, seeds[:, k]) for k in range(num_samples)]
-        return tf.reshape(tf.reduce_logsumexp(draws, axis=0) - math.log(num_samples), batch)
+        return of_batch(tf.reduce_logsumexp(draws, axis=0) - math.log(num_samples), batch)
 
     def bits_per_dim(self, x: ArrayLike, condition: ArrayLike | None = None, *, num_samples: int = 1) -> tf.Tensor:
         """-log_prob(x) / (D log 2): x [*batch, *event_shape] -> [*batch]. Of integers for models with `levels`."""
@@ -183,7 +183,7 @@ class DensityModel(MaximumLikelihood):
         x = self.check_x(x)
         batch = self.event.batch_of(x)
         z, log_det = self.runner("to_base", x.reshape((-1, *self.event_shape)), self.check_condition(condition, batch))
-        return tf.reshape(z, (*batch, *z.shape[1:])), tf.reshape(log_det, batch)
+        return of_batch(z, batch), of_batch(log_det, batch)
 
     def decode(self, z: ArrayLike, condition: ArrayLike | None = None) -> tf.Tensor:
         """Of flows: z [*batch, *latent_shape] -> x [*batch, *event_shape]; the inverse of `encode`.
@@ -196,7 +196,7 @@ class DensityModel(MaximumLikelihood):
         z = latent.check(z, self.compute_dtype, name="z")
         batch = latent.batch_of(z)
         x = self.runner("from_base", z.reshape((-1, *latent.shape)), self.check_condition(condition, batch))
-        return tf.reshape(x, (*batch, *self.event_shape))
+        return of_batch(x, batch)
 
     @property
     def kind(self) -> str:

@@ -41,14 +41,14 @@ class Runner:
             parts = [slice(start, start + at_once) for start in range(0, n, at_once)]
             chunks = [self(name, *(None if a is None else a[part] for a in (rows, condition, *given))) for part in parts]
             return tf.nest.map_structure(lambda *of_chunks: tf.concat(of_chunks, axis=0), *chunks)
-        # Padded to a power of two, because XLA compiles anew for every size. One gather pads, one cuts off: slices and
-        # concatenations took a fifth of a score's time.
+        # Padded to a power of two, because XLA compiles anew for every size. Arrays are padded by NumPy, tensors by one gather:
+        # every operation of TensorFlow outside the compiled function costs some percent of a score's time.
         padding = np.minimum(np.arange(max(16, 2 ** max(n - 1, 0).bit_length())), max(n - 1, 0))
         rows, condition, *given = (None if a is None else _padded(a, padding) for a in (rows, condition, *given))
         if is_draw:
             rows = self._compiled("draw_noise", jit_compile=None)(rows)
         result = self._compiled(_METHODS.get(name, name), jit_compile=self._model.use_xla)(rows, *given, condition)
-        return tf.nest.map_structure(lambda value: tf.gather(value, np.arange(n)), result)
+        return result if n == len(padding) else tf.nest.map_structure(lambda value: tf.gather(value, np.arange(n)), result)
 
     @property
     def rows_at_once(self) -> int:
@@ -65,9 +65,15 @@ class Runner:
         return self.functions[name]
 
 
+def of_batch(values: tf.Tensor, batch: tuple[int, ...]) -> tf.Tensor:
+    """Results [n, ...] of n rows as [*batch, ...]."""
+    return values if len(batch) == 1 else tf.reshape(values, (*batch, *values.shape[1:]))
+
+
 def _padded(values, padding):
-    values = tf.convert_to_tensor(values)
-    return tf.gather(values, padding) if len(values) else tf.zeros((len(padding), *values.shape[1:]), values.dtype)
+    if tf.is_tensor(values):
+        return tf.gather(values, padding) if len(values) else tf.zeros((len(padding), *values.shape[1:]), values.dtype)
+    return values[padding] if len(values) else np.zeros((len(padding), *values.shape[1:]), values.dtype)
 
 
 def _rows_of(numbers):
