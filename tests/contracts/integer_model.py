@@ -3,15 +3,13 @@ import pytest
 import tensorflow as tf
 from contracts.model import ModelContract
 
-import tfdgm
-
 
 class IntegerModelContract(ModelContract):
     """Tests of one model over integers in one configuration."""
 
-    def test_outside_the_levels_on_every_road(self):
+    def test_outside_the_levels_on_every_road(self, exported):
         """-infinity or an error, never a plausible number."""
-        model = self.adapted()
+        model, folder = exported
         # Rows that hold one value each that is no level; the last is an event.
         rows = np.repeat(self.x[:1], 6, axis=0).astype(np.int64)
         flat = rows.reshape(6, -1)
@@ -27,7 +25,7 @@ class IntegerModelContract(ModelContract):
             np.testing.assert_allclose(model.distribution.log_prob(x, **given), expected, rtol=1e-5)
         x = tf.constant(rows.astype(np.int32))
         np.testing.assert_allclose(model(x, **given), expected, rtol=1e-5)
-        signatures = tfdgm.serving.signatures.signatures(model)
+        signatures = tf.saved_model.load(str(folder / "1")).signatures
         for name in ("log_prob", "serving_default"):
             np.testing.assert_allclose(signatures[name](x=x, **given)["log_prob"], expected, rtol=1e-5)
         model.compile("adam")

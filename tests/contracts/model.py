@@ -120,16 +120,22 @@ class ModelContract(ModelCase):
         batches = np.split(np.arange(len(cls.x)), range(16, len(cls.x), 16))
         return np.mean([model.log_prob(**{k: v[rows] for k, v in cls.first(len(cls.x)).items()}) for rows in batches])
 
-    def test_saved_model_and_load(self, tmp_path):
-        # The SavedModel is traced, the model computes op by op.
-        model, condition = self.adapted(), None if self.condition is None else self.condition[:16]
+    @pytest.fixture(scope="class")
+    @classmethod
+    def exported(cls, tmp_path_factory):
+        """(`adapted`, the folder of its SavedModel): to trace all signatures takes longer than any other test here."""
+        model, folder = cls.adapted(), tmp_path_factory.mktemp("exported")
         for count in model.non_trainable_weights:
             if count.path.endswith(("noise_step", "skipped_steps")):
                 count.assign(7)
-        # float32: the SavedModel sums in another order than the compiled model.
-        model.export(tmp_path / "1")
-        checks = list(artifact_checks.saved_model(model, self.x[:16], condition, tmp_path / "1", self.artifact_tolerance))
-        checks.append(artifact_checks.loaded_back(lambda m: m.log_prob(self.x[:16], condition), model, tmp_path / "1"))
+        model.export(folder / "1")
+        return model, folder
+
+    def test_saved_model_and_load(self, exported):
+        # The SavedModel is traced, the model computes op by op; it sums in another order.
+        (model, folder), condition = exported, None if self.condition is None else self.condition[:16]
+        checks = list(artifact_checks.saved_model(model, self.x[:16], condition, folder / "1", self.artifact_tolerance))
+        checks.append(artifact_checks.loaded_back(lambda m: m.log_prob(self.x[:16], condition), model, folder / "1"))
         names = ["SavedModel: log_prob", "SavedModel: sample", "SavedModel: complete", "load: log_prob"]
         assert [check.name for check in checks] == names
         for check in checks:
@@ -139,7 +145,7 @@ class ModelContract(ModelCase):
                 passes(check)
         assert checks[-1].value == 0
 
-        again = tfdgm.load(tmp_path)
+        again = tfdgm.load(folder)
         assert type(again) is type(model)
         assert again.get_config() == model.get_config()
         for ours, theirs in zip(again.weights, model.weights, strict=True):
