@@ -217,9 +217,11 @@ def test_other_signatures_may_be_what_they_like():
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"column_names": "ab", "condition_names": null}', '{"column_names": [[1]]}'])
 def test_names_of_columns(text):
     metadata = changed(OF, SIGNATURES | DESCRIBE)
-    with rest(reply(json.dumps({"outputs": [text]})), metadata=metadata) as url:
-        error = refused(url)
-    assert error.code == "DATA_LOSS" and "the names of columns" in str(error)
+    with rest(reply(json.dumps({"outputs": [text]})), metadata=metadata) as url, Client(url, "m") as client:
+        for _ in range(2):  # Without its names a table would be taken by its places.
+            with pytest.raises(ServingError, match="expected JSON with the names of columns") as error:
+                client.log_prob(X)
+            assert error.value.code == "DATA_LOSS"
 
 
 class TestGrpc:

@@ -1,3 +1,4 @@
+import importlib.util
 import json
 import os
 import pathlib
@@ -13,6 +14,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 import tfdgm
 from tfdgm.serving import ArtifactError, find_saved_model, load
+from tfdgm.serving.warmup import WARM_UP_REQUESTS
 
 EXPORTED = (
     "made_categorical",
@@ -85,6 +87,18 @@ class TestSignatures:
             assert {k: (tuple(s.shape), s.dtype) for k, s in given.items()} == inputs
             returned = signatures[name].structured_outputs
             assert {k: (tuple(s.shape), s.dtype) for k, s in returned.items()} == outputs
+
+    def test_names_of_columns(self, tmp_path):
+        """As TensorFlow alone reads them, one text a row; the warm-up requests ask for them, too."""
+        model = CASES["realnvp_condition"].make(seed=2)
+        model.column_names, model.condition_names = ("a", "ü, b", 'c"'), None
+        model.export(tmp_path / "1", max_batch=3)
+        signatures = tf.saved_model.load(str(tmp_path / "1")).signatures
+        assert set(signatures) == {"serving_default", "log_prob", "sample", "encode", "decode", "describe"}
+        texts = signatures["describe"](row=tf.zeros(2, tf.int32))["json"].numpy()
+        assert [json.loads(t) for t in texts] == [{"column_names": ["a", "ü, b", 'c"'], "condition_names": None}] * 2
+        if importlib.util.find_spec("tensorflow_serving"):
+            assert b"describe" in (tmp_path / "1" / WARM_UP_REQUESTS).read_bytes()
 
     @pytest.mark.slow
     @exported_cases

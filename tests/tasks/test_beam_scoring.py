@@ -4,6 +4,7 @@ import sys
 
 import keras
 import numpy as np
+import pandas as pd
 import pytest
 
 import tfdgm
@@ -146,6 +147,14 @@ class TestFloat64:
 
 
 class TestColumns:
+    def test_columns_in_another_order_by_the_models_own_names(self, rows, tmp_path):
+        made = tfdgm.models.MADE((3,), levels=None, num_components=2, hidden_units=(4,))
+        made.adapt(pd.DataFrame(rows, columns=["a", "b", "c"]))
+        made.export(tmp_path / "model" / "1")
+        pd.DataFrame(rows[:50, [2, 0, 1]], columns=["c", "a", "b"]).to_csv(tmp_path / "rows.csv", index=False)
+        beam_scoring.score_files(tmp_path / "model", tmp_path / "rows.csv", tmp_path / "out")
+        np.testing.assert_allclose(read(tmp_path / "out"), made.log_prob(rows[:50]), rtol=1e-5, atol=1e-5)
+
     def test_are_put_in_order_by_name(self, model, parts, rows, tmp_path):
         expected = without_beam(model, parts, tmp_path)
         np.savetxt(parts / "part-1.csv", rows[400:410, [2, 0, 1]], delimiter=",", header="c,a,b", comments="", fmt="%.9g")

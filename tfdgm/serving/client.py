@@ -230,11 +230,11 @@ class Client:
         return self._signatures[name]
 
     def _names_of_columns(self, deadline=None):
+        if "describe" not in self._told(deadline):
+            return None, None
         if self._names is None:
-            self._names = (None, None)
-            if "describe" in self._told(deadline):
-                text = self._request("describe", deadline, {"row": np.zeros(1, np.int32)})["json"][0]
-                self._names = self._with_retries(lambda _: replies.names_of(text), deadline)
+            text = self._request("describe", deadline, {"row": np.zeros(1, np.int32)})["json"][0]
+            self._names = self._with_retries(lambda _: replies.names_of(text), deadline)
         return self._names
 
     def _with_retries(self, request, deadline=None):

@@ -88,8 +88,8 @@ def score_files(path, source, out, *, condition=None, columns=None, reading=None
       source: a .csv, .npy, .npz or .parquet file, a glob or a folder of these.
       out: a folder; new, or with nothing but scores, which are removed.
       condition: of a model of p(x|c): c [*condition_shape], the same for all rows.
-      columns: names of the columns that are x, as in training: tables with these in another order are put in order. None: all
-        columns as they are.
+      columns: names of the columns that are x, as in training: tables with these in another order are put in order. None:
+        the model's own names, where it has any.
       options: Beam's pipeline options, as on a command line: ["--runner=FlinkRunner", ...]. Without a runner it runs in this
         process, on Beam's FnApiRunner (the DirectRunner would first download another one).
       rows_per_shard: Default: up to 2^24 numbers of x, and 2^20 rows.
@@ -106,6 +106,8 @@ def score_files(path, source, out, *, condition=None, columns=None, reading=None
     if (condition is None) != (model.condition_shape is None):
         needs = "no condition" if model.condition_shape is None else f"a condition {model.condition_shape}"
         raise ValueError(f"This model takes {needs}. Received: {condition}")
+    if columns is None and all(isinstance(name, str) for name in model.column_names or ()):
+        columns = model.column_names
     size = math.prod(model.event_shape)
     rows_per_shard = rows_per_shard or max(1, min(2**20, 2**24 // size))
     options = list(options)
