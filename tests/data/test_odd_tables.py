@@ -53,6 +53,10 @@ READ = {
     ),
     "quoted decimal commas": ("a.csv", text('a,b\n"1,5","2,25"\n3,4\n'), {}, {"decimal": ","}, None),
     "one column of decimal commas": ("a.csv", text("a\n1,5\n2,25\n"), {"decimal": ","}, {"sep": ";", "decimal": ","}, None),
+    "one column with a space in its name": ("a.csv", text("fixed acidity\n7.4\n7\n"), {}, {}, None),
+    "one column of a tsv": ("a.tsv", text("a\n1,5\n2,25\n"), {}, {"sep": "\t", "decimal": ","}, None),
+    "spaces after commas": ("a.csv", text("a, b, c\n1, 2, 3\n4, 5, 6\n"), {}, {}, None),
+    "a no-break space in a name": ("a.csv", text("20\u00a0°C,b\n1,2\n"), {}, {}, None),
     "tabs": ("a.csv", text("a\tb\n1\t2\n3\t4\n"), {}, {"sep": "\t"}, None),
     "tsv": ("a.TSV", text("a\tb\n1\t2\n3\t4\n"), {}, {"sep": "\t"}, None),
     "bars": ("a.csv", text("a|b\n1|2\n3|4\n"), {}, {"sep": "|"}, None),
@@ -340,6 +344,7 @@ REFUSED = {
         {},
         r"line 3: expected 2 columns as in the first line, divided by ';' \(--delimiter\)",
     ),
+    "one column of decimal commas": ("a.csv", text("a\n1,5\n2,5\n"), {}, "line 2: expected 1 columns.*--decimal=, takes commas"),
     "percent": ("a.csv", text("a,b\n1%,2\n3,4\n"), {}, "'1%', not a number"),
     "underscores": ("a.csv", text("a,b\n1_000,2\n3,4\n"), {}, "'1_000', not a number"),
 }

@@ -177,6 +177,8 @@ def _first_error(path, dialect, of_value, dtype, otherwise):
                 where = f"{path}, line {reader.line_num}"
                 if len(cells) != dialect.width:
                     shown = "" if dialect.delimiter == "," else f", divided by {dialect.delimiter!r} (--delimiter)"
+                    if dialect.width == 1 and dialect.delimiter == ",":
+                        shown = "; --decimal=, takes commas for decimals"
                     return DataError(
                         f"{where}: expected {dialect.width} columns as in the first line{shown}. Received: {len(cells)}."
                     )

@@ -32,8 +32,8 @@ def load(
 
     Args:
       source: one of `tfdgm.data.names()`; any name of TensorFlow Datasets with an `image` feature (`tfds:` in
-        front is allowed); a .csv, .npy, .npz or .parquet file, a glob or a folder of those; a folder of
-        images. A name comes before a file of that name: write `./mnist` for the file.
+        front is allowed); a .csv, .tsv (or either as .gz), .npy, .npz or .parquet file, a glob or a folder of
+        those; a folder of images. A name comes before a file of that name: write `./mnist` for the file.
       batch_size: rows per batch; the last batch is smaller. None gives single rows.
       data_dir: folder with the source files of named sets, one folder each. Default: environment
         `TFDGM_DATA_DIR`.
