@@ -40,6 +40,8 @@ def test_a_run_is_read_as_it_was_trained(cli, table, tmp_path, monkeypatch):
     assert cli("verify", run, f"--data={table}").code == 0
     assert seen[0].shape[1:] == (2,)
 
+    assert "Expected rows of event_shape=(2,)" in cli("evaluate", run, "--data=digits").err  # Without these flags.
+
     # A table without what was left out, written otherwise.
     (tmp_path / "b.csv.gz").write_bytes(gzip.compress(FRAME.to_csv(index=False).encode("utf-16")))
     assert cli("score", run, tmp_path / "b.csv.gz", "--out", tmp_path / "scores.csv").code == 0

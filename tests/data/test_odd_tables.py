@@ -345,6 +345,7 @@ REFUSED = {
         r"line 3: expected 2 columns as in the first line, divided by ';' \(--delimiter\)",
     ),
     "one column of decimal commas": ("a.csv", text("a\n1,5\n2,5\n"), {}, "line 2: expected 1 columns.*--decimal=, takes commas"),
+    "thousands further down": ("a.csv", text("a,b\n" + "1,2\n" * 200 + '"1,234",2\n'), {}, "--decimal=. or --decimal=, reads it"),
     "percent": ("a.csv", text("a,b\n1%,2\n3,4\n"), {}, "'1%', not a number"),
     "underscores": ("a.csv", text("a,b\n1_000,2\n3,4\n"), {}, "'1_000', not a number"),
 }

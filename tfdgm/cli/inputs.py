@@ -68,13 +68,14 @@ def load_splits(model, name, source, *, condition=None, data_dir=None, reading=N
         options["condition"] = trained if condition is None else _in_order(parse_names(condition), trained)
     if model.condition_shape is not None and options["condition"] is None:
         raise UsageError("This model needs a condition: --condition=label, or the names of columns.")
+    files = data.files_of(source)
     options |= {
         "levels": model.levels,
         "dtype": data_dtype(model),
         "columns": columns_of(name),
-        **reading_of(name, reading or {}),
+        **reading_of(name if files else None, reading or {}),  # A named set is read in one way.
     }
-    for path in data.files_of(source):  # Before an archive is unpacked, which may take far more memory than it takes on disk.
+    for path in files:  # Before an archive is unpacked, which may take far more memory than it takes on disk.
         for shape in event_shapes(path, options.get("condition")) if path.suffix.lower() == ".npz" else ():
             _check_shape(model, shape, source)
     splits = data.load(source, data_dir=data_dir, **options)

@@ -77,7 +77,8 @@ def run(arguments):
     from tfdgm.written_aside import written_aside
 
     model = connect(FLAGS.server, name) if FLAGS.server else load_model(name)
-    if out.resolve() in data.files_of(source):
+    files = data.files_of(source)
+    if out.resolve() in files:
         raise UsageError(f"--out would replace a file that is to be scored: {out}")
     names = None if FLAGS.server else condition_names(model, name, FLAGS.condition)
     condition = parse_condition(model, FLAGS.condition) if names is None else None
@@ -87,7 +88,7 @@ def run(arguments):
     size = int(np.clip(2**18 // np.prod(model.event_shape), 16, 4096)) if FLAGS.server else model.runner.rows_at_once
     options = {"data_dir": FLAGS.data_dir, "levels": levels, "dtype": data_dtype(model)}
     options["columns"] = None if FLAGS.server else columns_of(name)
-    options |= reading_of(None if FLAGS.server else name, reading_flags.given(FLAGS))
+    options |= reading_of(name if files and not FLAGS.server else None, reading_flags.given(FLAGS))
     if names is None:
         batches = ((x, condition) for x in data.stream(source, size, split=FLAGS.split, **options))
     else:

@@ -202,7 +202,8 @@ def _first_error(path, dialect, of_value, dtype, otherwise):
 def _what(cell, dialect):
     if not cell.strip():
         return "an empty cell"
-    way_out = next((f"; --decimal={other} reads it" for other in ".," if number(cell, other) is not None), "")
+    ways = [f"--decimal={other}" for other in ".," if number(cell, other) is not None]
+    way_out = f"; {' or '.join(ways)} reads it" if ways else ""
     if "\ufffd" in cell:
         way_out = f", in {dialect.encoding.upper()} (--encoding)"
     return f"{printable(cell[:40])!r}, not a number{way_out}"
