@@ -1,3 +1,7 @@
+import io
+import tracemalloc
+import zipfile
+
 import numpy as np
 import PIL.Image
 import pytest
@@ -325,10 +329,63 @@ class TestNumpy:
         with pytest.raises(data.DataError, match=message):
             data.load(tmp_path / "a.npy")
 
-    def test_objects_are_not_unpickled(self, tmp_path):
-        np.save(tmp_path / "a.npy", np.array([{}], dtype=object), allow_pickle=True)
-        with pytest.raises(data.DataError, match=r"a.npy"):
-            data.load(tmp_path / "a.npy")
+    @pytest.mark.parametrize("save", [np.save, np.savez])
+    def test_objects_are_not_unpickled(self, tmp_path, save):
+        path = tmp_path / ("a.npy" if save is np.save else "a.npz")
+        save(path, np.array([{}], dtype=object), allow_pickle=True)
+        for read in (data.load, lambda path: list(data.stream(path, 10))):
+            with pytest.raises(data.DataError, match=r"a\.np.*: expected numbers\. Received: dtype object"):
+                read(path)
+
+    @pytest.mark.parametrize("key", ["x", "train"])
+    def test_an_archive_is_streamed_a_block_at_a_time(self, tmp_path, monkeypatch, key):
+        monkeypatch.setattr("tfdgm.data.numpy_files._BLOCK_BYTES", 100)
+        for i, array in enumerate((X, np.asfortranarray(X), X[:, 0], X.astype(">f8"), X[:, :2].reshape(40, 2, 1))):
+            np.savez_compressed(tmp_path / f"{i}.npz", **{key: array}, **({"test": array[:3]} if key == "train" else {}))
+            streamed = np.concatenate(list(data.stream(tmp_path / f"{i}.npz", 7)))
+            rows = array.reshape(40, *array.shape[1:] or (1,))
+            np.testing.assert_array_equal(streamed, rows if key == "x" else np.concatenate([rows, rows[:3]]))
+
+    def test_what_compresses_well_is_not_unpacked_to_be_refused(self, tmp_path):
+        big = np.zeros((2**22, 3))
+        np.savez_compressed(tmp_path / "a.npz", train=big, test=big[:0])
+        np.savez_compressed(tmp_path / "b.npz", x=big, y=big[:3])
+        tracemalloc.start()
+        with pytest.raises(data.DataError, match="array 'test' is empty"):
+            data.load_arrays(tmp_path / "a.npz")
+        with pytest.raises(data.DataError, match=r"as many rows in 'y' as in `x`, 4194304. Received: 3"):
+            data.load_arrays(tmp_path / "b.npz", condition="y")
+        with pytest.raises(data.DataError, match="no array 'z' for the condition"):
+            data.load_arrays(tmp_path / "b.npz", condition="z")
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert peak < big.nbytes / 10
+
+    def test_members_that_are_no_arrays(self, tmp_path):
+        def archive(**members):
+            with zipfile.ZipFile(tmp_path / "a.npz", "w") as file:
+                for name, content in members.items():
+                    file.writestr(name.replace("__", "."), content)
+            return tmp_path / "a.npz"
+
+        file = io.BytesIO()
+        np.save(file, X)
+        whole = file.getvalue()
+        np.testing.assert_array_equal(in_order(archive(readme__txt="by me", x__npy=whole))[0], X)
+        encrypted = bytearray(archive(x__npy=whole).read_bytes())
+        for mark, place in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):  # The bit of encryption in both of a member's headers.
+            encrypted[encrypted.index(mark) + place] |= 1
+        lying = whole.replace(b"(40, 3)", b"(4000, 3)").replace(b"  \n", b"\n", 1)
+        for content, message in (
+            (archive(readme__txt="by me").read_bytes(), r"expected an array `x`.*Received: readme\.txt"),
+            (archive(x__npy="12345").read_bytes(), "array 'x' is damaged, or not .npy"),
+            (archive(x__npy=lying).read_bytes(), "array 'x' is damaged: its header says float32"),
+            (bytes(encrypted), "array 'x' is encrypted: expected an archive without a password"),
+        ):
+            (tmp_path / "b.npz").write_bytes(content)
+            for read in (data.load_arrays, lambda path: list(data.stream(path, 9))):
+                with pytest.raises(data.DataError, match=message):
+                    read(tmp_path / "b.npz")
 
     def test_outside_levels(self, tmp_path):
         np.save(tmp_path / "a.npy", np.array([[0, 5]]))

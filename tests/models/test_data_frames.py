@@ -1,8 +1,11 @@
-"""Tables whose columns stand in another order than in training."""
+"""Tables whose columns stand in another order than in training, or are of other kinds than NumPy's."""
+
+import decimal
 
 import keras
 import numpy as np
 import pandas as pd
+import pyarrow
 import pytest
 import tensorflow as tf
 
@@ -93,6 +96,56 @@ def test_what_has_no_names_is_taken_as_it_is(model):
     expected = model.log_prob(X.to_numpy(), C.to_numpy())
     for x in (X.to_numpy(), X.to_numpy().tolist(), pd.DataFrame(X.to_numpy()), X.set_axis(["a", "a", "b"], axis=1)):
         np.testing.assert_array_equal(model.log_prob(x, C), expected)
+
+
+@pytest.fixture(scope="module")
+def kinds():
+    """A frame of a float, an integer and a boolean column."""
+    frame = pd.DataFrame({"a": RANDOM.normal(size=12), "b": RANDOM.integers(0, 9, 12), "c": RANDOM.integers(0, 2, 12) == 1})
+    return frame.assign(a=frame.a.astype("float32").astype(float))
+
+
+@pytest.mark.parametrize("backend", [None, "numpy_nullable", "pyarrow"])
+def test_columns_of_several_kinds_are_numbers(kinds, backend):
+    frame = kinds if backend is None else kinds.convert_dtypes(dtype_backend=backend)
+    expected = np.stack([kinds.a, kinds.b, kinds.c], axis=1)
+    model = made((1,))
+    model.fit(frame, frame[["c"]], epochs=1, verbose=0)
+    scores = model.log_prob(expected, expected[:, 2:])
+    np.testing.assert_array_equal(model.log_prob(frame, frame[["c"]]), scores)
+    np.testing.assert_array_equal(model.log_prob(frame[["c", "b", "a"]], frame[["c"]]), scores)
+    np.testing.assert_array_equal(model.log_prob(frame, frame["c"].to_frame()), scores)
+    np.testing.assert_allclose(model.log_prob(frame.iloc[0].astype(float), [expected[0, 2]]), scores[0], rtol=1e-5)
+    np.testing.assert_allclose(model.predict(frame, frame[["c"]], verbose=0), scores, rtol=1e-5)
+
+
+def test_decimals_are_numbers(model):
+    decimals = X.map(lambda value: decimal.Decimal(f"{value:.3f}")).astype(pd.ArrowDtype(pyarrow.decimal128(9, 3)))
+    np.testing.assert_array_equal(model.log_prob(decimals, C), model.log_prob(X.round(3), C))
+
+
+def test_levels_are_those_of_nullable_integers(integers):
+    frame = pd.DataFrame(RANDOM.integers(0, 4, (12, 3)), columns=["a", "b", "c"])
+    np.testing.assert_array_equal(integers.log_prob(frame.convert_dtypes()), integers.log_prob(frame))
+    mixed = frame.assign(a=frame.a > 1)
+    np.testing.assert_array_equal(integers.log_prob(mixed), integers.log_prob(mixed.to_numpy(dtype=int)))
+
+
+@pytest.mark.parametrize(
+    "x,message",
+    [
+        (
+            X.convert_dtypes().assign(b=pd.array([1.0, None] * 6, dtype="Float64")),
+            r"`x` must be finite. Received: nan at index \(1, 1\)",
+        ),
+        (X.assign(b="1"), "`x` must hold numbers. Received: dtype=object"),
+        (X.assign(b=pd.Timestamp("2020-01-01")), "`x` must hold numbers"),
+        (X.assign(b=np.array([1.0, "1"] * 6, object)), "`x` must hold numbers"),
+    ],
+)
+def test_missing_values_and_text_are_not(model, x, message):
+    with pytest.raises(ValueError, match=message):
+        model.log_prob(x, C)
 
 
 @pytest.mark.parametrize(

@@ -176,6 +176,19 @@ class TestColumns:
         with pytest.raises(DataError, match=r"part-1.csv: expected the columns \['a', 'b', 'c'\] as in .*part-0.csv"):
             beam_scoring.score_files(model, parts, tmp_path / "out", columns=["a", "b", "c"])
 
+    def test_tables_are_read_as_is_said(self, model, parts, rows, tmp_path):
+        expected = without_beam(model, parts, tmp_path)
+        lines = "".join(
+            f"{i};{b:.9g};{c:.9g};{a:.9g};x\n".replace(".", ",") for i, (a, b, c) in enumerate(rows[400:410].tolist())
+        )
+        (parts / "part-1.csv").unlink()
+        (parts / "part-1.tsv").write_text("id;b;c;a;text\n" + lines, encoding="utf-16")
+        reading = {"keep": ["a", "b", "c"]}
+        beam_scoring.score_files(model, parts, tmp_path / "out", reading=reading)
+        equal(read(tmp_path / "out"), expected)
+        with pytest.raises(DataError, match=r"part-1.tsv, line 2, column 'text': expected numbers"):
+            beam_scoring.score_files(model, parts / "part-1.tsv", tmp_path / "out")
+
 
 class TestOutput:
     def test_the_index_says_where_every_row_is(self, model, parts, tmp_path):

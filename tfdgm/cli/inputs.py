@@ -6,6 +6,8 @@ import warnings
 import numpy as np
 
 from tfdgm.cli.usage import UsageError
+from tfdgm.data.data_error import DataError
+from tfdgm.data.numpy_files import event_shapes
 from tfdgm.data.reading import NAMES as READING
 from tfdgm.zoo import RecipeError, ZooError, entries
 from tfdgm.zoo.cards import Card
@@ -70,15 +72,18 @@ def load_splits(model, name, source, *, condition=None, data_dir=None, reading=N
         options["condition"] = trained if condition is None else _in_order(parse_names(condition), trained)
     if model.condition_shape is not None and options["condition"] is None:
         raise UsageError("This model needs a condition: --condition=label, or the names of columns.")
+    files = data.files_of(source)
     options |= {
         "levels": model.levels,
         "dtype": data_dtype(model),
         "columns": columns_of(name, model),
-        **reading_of(name, reading or {}),
+        **reading_of(name if files else None, reading or {}),  # A named set is read in one way.
     }
+    for path in files:  # Before an archive is unpacked, which may take far more memory than it takes on disk.
+        for shape in event_shapes(path, options.get("condition")) if path.suffix.lower() == ".npz" else ():
+            _check_shape(model, shape, source)
     splits = data.load(source, data_dir=data_dir, excerpt=True, **options)
-    if np.prod(splits.event_shape) != np.prod(model.event_shape):
-        raise data.DataError(f"Expected rows of event_shape={model.event_shape}. Received: {splits.event_shape} in {source}.")
+    _check_shape(model, splits.event_shape, source)
     if trained_on is not None and trained_on.sha256 != splits.sha256:
         warnings.warn(
             f"{source} has changed since {name} was trained on it. Its splits are drawn anew: a row of the test split may have "
@@ -86,6 +91,11 @@ def load_splits(model, name, source, *, condition=None, data_dir=None, reading=N
             stacklevel=2,
         )
     return splits
+
+
+def _check_shape(model, shape, source):
+    if np.prod(shape) != np.prod(model.event_shape):
+        raise DataError(f"Expected rows of event_shape={model.event_shape}. Received: {shape} in {source}.")
 
 
 def data_dtype(model):

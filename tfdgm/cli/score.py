@@ -84,7 +84,8 @@ def _write(out, model, name, source):
     from tfdgm.cli.inputs import columns_of, condition_names, data_dtype, parse_condition, reading_of
     from tfdgm.written_aside import written_aside
 
-    if out.resolve() in data.files_of(source):
+    files = data.files_of(source)
+    if out.resolve() in files:
         raise UsageError(f"--out would replace a file that is to be scored: {out}")
     names = None if FLAGS.server else condition_names(model, name, FLAGS.condition)
     condition = parse_condition(model, FLAGS.condition) if names is None else None
@@ -95,7 +96,7 @@ def _write(out, model, name, source):
     options = {"data_dir": FLAGS.data_dir, "levels": levels, "dtype": data_dtype(model)}
     known_as = None if FLAGS.server else name  # Where a recipe and a card may lie.
     options["columns"] = columns_of(known_as, model)
-    options |= reading_of(known_as, reading_flags.given(FLAGS))
+    options |= reading_of(known_as if files else None, reading_flags.given(FLAGS))
     if names is None:
         batches = ((x, condition) for x in data.stream(source, size, split=FLAGS.split, **options))
     else:

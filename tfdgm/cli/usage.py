@@ -18,7 +18,7 @@ Usage: tfdgm COMMAND [arguments] [--flags]
 {commands}
 
 `tfdgm COMMAND --help` tells more. MODEL is a zoo name (see `tfdgm zoo`), a run's folder or a SavedModel. SOURCE is a data
-set's name (digits, binarized_mnist, mnist, ...), a .csv, .npy, .npz or .parquet file, a glob, or a folder.
+set's name (digits, binarized_mnist, mnist, ...), a .csv, .tsv, .npy, .npz or .parquet file, a glob, or a folder.
 
 Environment: TFDGM_DATA_DIR, the folder of data sets; TFDGM_ZOO_DIR, a zoo of your own; TFDGM_TRACEBACK=1, whole tracebacks."""
 

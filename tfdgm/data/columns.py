@@ -3,6 +3,7 @@
 import dataclasses
 import shlex
 import textwrap
+import unicodedata
 import warnings
 from collections.abc import Collection, Mapping, Sequence
 
@@ -164,4 +165,4 @@ def _listed(names: Collection[str]):
 
 def printable(name: str) -> str:
     """A name as it may be shown: what steers a terminal is written out."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
+    return "".join(c.encode("unicode_escape").decode() if unicodedata.category(c)[0] == "C" else c for c in name)

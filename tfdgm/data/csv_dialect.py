@@ -15,7 +15,7 @@ from tfdgm.data.data_error import DataError
 from tfdgm.data.reading import Reading
 
 _DELIMITERS = ",;\t| "  # The first is taken where several would do.
-_LINES, _BYTES, _LONGEST = 100, 2**17, 2**22
+_LINES, _BYTES, _LONGEST = 100, 2**15, 2**22
 _COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bz2", b"\x28\xb5\x2f\xfd": "zstd"}
 _NO_TEXT = {
     b"PK\x03\x04": "a zip archive, or a sheet of Excel",
@@ -45,6 +45,11 @@ _GROUPED = {
 
 def number(cell: str, decimal: str | None = None) -> float | None:
     """The number that a cell holds, None where it holds none: 1.5, 1,5 under decimal=",", 12,345.6 under ".", True."""
+    if decimal != "," or "." not in cell:
+        try:
+            return None if "_" in cell else float(cell)
+        except ValueError:
+            pass
     text = cell.strip().replace("\u2212", "-")
     if text.lower() in ("true", "false"):
         return float(text.lower() == "true")
@@ -95,7 +100,8 @@ def dialect_of(path: str | os.PathLike, reading: Reading) -> Dialect:
         skip += 1
     if skip == len(lines):
         raise DataError(f"{path} is empty." if is_whole else f"{path}: expected rows in the first {len(lines)} lines.")
-    delimiter, records = _delimiter(path, lines[skip:], is_whole, given, reading.decimal)
+    candidates = given or ("\t" + _DELIMITERS if ".tsv" in os.fspath(path).lower() else _DELIMITERS)
+    delimiter, records = _delimiter(path, lines[skip:], is_whole, candidates, reading.decimal)
     first, used = records[0]
     decimal = reading.decimal or _decimal(path, [cell for cells, _ in records for cell in cells])
     rows = [cells for cells, _ in records]
@@ -177,10 +183,10 @@ def _damage(path):
         raise DataError(f"{path} is damaged: {e}") from None
 
 
-def _delimiter(path, lines, is_whole, given, decimal):
+def _delimiter(path, lines, is_whole, candidates, decimal):
     """The delimiter, and the first records with it: (cells, the number of the line where they end)."""
-    # Unquoted, a comma is either.
-    candidates = given or (_DELIMITERS[1:] if decimal == "," and not any('"' in line for line in lines) else _DELIMITERS)
+    if decimal == "," and len(candidates) > 1 and not any('"' in line for line in lines):  # Unquoted, a comma is either.
+        candidates = [delimiter for delimiter in candidates if delimiter != ","]
     found, errors = {}, []
     for delimiter in candidates:
         try:
@@ -192,16 +198,17 @@ def _delimiter(path, lines, is_whole, given, decimal):
         found[delimiter] = records if is_whole or len(records) < 3 else records[:-1]
     if not found:
         raise errors[0]
-    several = {delimiter: records for delimiter, records in found.items() if len(records[0][0]) > 1}
-    best = max(several, key=lambda delimiter: _quality(several[delimiter])) if several else next(iter(found))
+    # One column has no delimiter: that is the first of them.
+    possible = [delimiter for i, delimiter in enumerate(found) if i == 0 or len(found[delimiter][0][0]) > 1]
+    best = max(possible, key=lambda delimiter: _quality(found[delimiter]))
     return best, found[best]
 
 
 def _quality(records):
-    """Whether all records have as many cells, and how many of the cells are numbers."""
+    """How many of the cells are numbers, and whether all records have as many cells."""
     cells = [cell for cells, _ in records[1:] or records for cell in cells]
     numbers = sum(not cell.strip() or number(cell, ".") is not None or number(cell, ",") is not None for cell in cells)
-    return len({len(cells) for cells, _ in records}) == 1, numbers / len(cells)
+    return numbers / len(cells), len({len(cells) for cells, _ in records}) == 1
 
 
 def _decimal(path, cells):

@@ -177,6 +177,8 @@ def _first_error(path, dialect, of_value, dtype, otherwise):
                 where = f"{path}, line {reader.line_num}"
                 if len(cells) != dialect.width:
                     shown = "" if dialect.delimiter == "," else f", divided by {dialect.delimiter!r} (--delimiter)"
+                    if dialect.width == 1 and dialect.delimiter == ",":
+                        shown = "; --decimal=, takes commas for decimals"
                     return DataError(
                         f"{where}: expected {dialect.width} columns as in the first line{shown}. Received: {len(cells)}."
                     )
@@ -200,7 +202,8 @@ def _first_error(path, dialect, of_value, dtype, otherwise):
 def _what(cell, dialect):
     if not cell.strip():
         return "an empty cell"
-    way_out = next((f"; --decimal={other} reads it" for other in ".," if number(cell, other) is not None), "")
+    ways = [f"--decimal={other}" for other in ".," if number(cell, other) is not None]
+    way_out = f"; {' or '.join(ways)} reads it" if ways else ""
     if "\ufffd" in cell:
         way_out = f", in {dialect.encoding.upper()} (--encoding)"
     return f"{printable(cell[:40])!r}, not a number{way_out}"

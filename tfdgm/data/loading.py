@@ -38,8 +38,8 @@ def load(
 
     Args:
       source: one of `tfdgm.data.names()`; any name of TensorFlow Datasets with an `image` feature (`tfds:` in
-        front is allowed); a .csv, .npy, .npz or .parquet file, a glob or a folder of those; a folder of
-        images. Of a folder all files below it are read that are data, one kind of them, in the order of their paths; names
+        front is allowed); a .csv, .tsv (or either as .gz), .npy, .npz or .parquet file, a glob or a folder of those; a folder
+        of images. Of a folder all files below it are read that are data, one kind of them, in the order of their paths; names
         with a dot in front are passed over. Where its entries are named train, valid (val, validation) and test, they are
         the splits. A name comes before a file of that name: write `./mnist` for the file.
       batch_size: rows per batch; the last batch is smaller. None gives single rows.

@@ -59,9 +59,7 @@ def npz_blocks(path: str | os.PathLike, split: str | None = None) -> Iterator[np
 
 
 def event_shapes(path: str | os.PathLike, condition: str | None = None) -> list[tuple[int, ...]]:
-    """The shape of one row, of each part of an .npz or of the array of an .npy; from their headers alone."""
-    if os.fspath(path).lower().endswith(".npy"):
-        return [load_npy(path).shape[1:]]
+    """The shape of one row of each part of an .npz, from the headers alone."""
     with _archive(path) as archive:
         parts, shapes = _checked_parts(archive, path, condition)
     return [shapes[key][1:] or (1,) for key in parts.values()]
