@@ -70,6 +70,7 @@ def load_splits(model, name, source, *, condition=None, data_dir=None, reading=N
         "levels": model.levels,
         "dtype": data_dtype(model),
         "columns": columns_of(name),
+        "classes": model.class_names,
         **reading_of(name, reading or {}),
     }
     splits = data.load(source, data_dir=data_dir, **options)
@@ -103,14 +104,15 @@ def reshaped(model, dataset):
 
 def condition_names(model, name, text=None):
     """'label', or the names of columns that hold the condition: those of `text`, or of the recipe beside the model where there
-    is no text; None where the text holds numbers, and for a model without a condition."""
+    is no text; None where the text holds numbers or the name of a class, and for a model without a condition."""
     if model.condition_shape is None:
         return None
     recipe = recipe_of(name)
     trained = recipe and recipe.data["condition"]
     if text is None:
         return trained
-    return _in_order(parse_names(text), trained) if _numbers(text) is None else None
+    is_one = text in (model.class_names or ()) or _numbers(text) is not None
+    return None if is_one else _in_order(parse_names(text), trained)
 
 
 def _in_order(names, trained):
@@ -127,22 +129,23 @@ def _in_order(names, trained):
     return names
 
 
-def parse_condition(model, text):
-    """The condition of a command line: numbers "0.5,2", or a class "3" where conditions are one-hot [k]."""
+def parse_condition(model, text, classes=None):
+    """The condition of a command line: numbers "0.5,2", or where conditions are one-hot [k] a class, "3" or one of the names
+    `classes`."""
     if text is None:
         if model.condition_shape is not None:
-            raise UsageError(f"This model needs --condition: {_expected(model)}.")
+            raise UsageError(f"This model needs --condition: {_expected(model, classes)}.")
         return None
     if model.condition_shape is None:
         raise UsageError("This model takes no --condition.")
-    values = _numbers(text)
-    if values is None:
-        raise UsageError(f"--condition expects {_expected(model)}. Received: {text}")
     size = int(np.prod(model.condition_shape))
+    values = np.array([classes.index(text)]) if text in (classes or ()) else _numbers(text)
+    if values is None:
+        raise UsageError(f"--condition expects {_expected(model, classes)}. Received: {text}")
     if len(values) == 1 and size > 1 and values[0] in range(size):
         values = np.eye(size)[int(values[0])]
     if len(values) != size:
-        raise UsageError(f"--condition expects {_expected(model)}. Received: {text}")
+        raise UsageError(f"--condition expects {_expected(model, classes)}. Received: {text}")
     return values.reshape(model.condition_shape)
 
 
@@ -153,6 +156,7 @@ def _numbers(text):
         return None
 
 
-def _expected(model):
+def _expected(model, classes):
     size = int(np.prod(model.condition_shape))
-    return f"{size} numbers, or a class 0..{size - 1}" if size > 1 else "a number"
+    named = f": {', '.join(classes)}" if classes else ""
+    return f"{size} numbers, or a class 0..{size - 1}{named}" if size > 1 else "a number"

@@ -80,7 +80,8 @@ def run(arguments):
     if out.resolve() in data.files_of(source):
         raise UsageError(f"--out would replace a file that is to be scored: {out}")
     names = None if FLAGS.server else condition_names(model, name, FLAGS.condition)
-    condition = parse_condition(model, FLAGS.condition) if names is None else None
+    classes = None if FLAGS.server else model.class_names
+    condition = parse_condition(model, FLAGS.condition, classes) if names is None else None
     # A server tells that x is integers, but not how many levels they have.
     levels = (2**31 if np.dtype(model.dtype).kind == "i" else None) if FLAGS.server else model.levels
     # Every batch has the same size, so nothing compiles twice. A request to a server is of a megabyte.
@@ -91,7 +92,7 @@ def run(arguments):
     if names is None:
         batches = ((x, condition) for x in data.stream(source, size, split=FLAGS.split, **options))
     else:
-        batches = _with_conditions(source, batch_size=size, condition=names, **options)
+        batches = _with_conditions(source, batch_size=size, condition=names, classes=classes, **options)
     scores = _scores(model, batches, size)
     with written_aside(out) as file:
         rows = _write_csv(file, scores) if out.suffix.lower() == ".csv" else _write_npy(file, out, scores)
@@ -128,7 +129,10 @@ def _run_beam(name, source):
     from tfdgm.tasks.beam_scoring import score_files
     from tfdgm.zoo import entries
 
-    condition = None if FLAGS.condition is None else parse_condition(load_model(name), FLAGS.condition)
+    condition = FLAGS.condition
+    if condition is not None:
+        model = load_model(name)
+        condition = parse_condition(model, condition, model.class_names)
     path = entries.find(name) if name in entries.names() else name
     options = shlex.split(FLAGS.beam_options or "")
     rows = score_files(path, source, FLAGS.out, condition=condition, columns=columns_of(name), options=options)
