@@ -172,3 +172,10 @@ def numbers(values, name):
     if values.dtype.kind not in "fiub" and values.dtype.name != "bfloat16":
         raise ValueError(f"`{name}` must hold numbers. Received: dtype={values.dtype}")
     return values
+
+
+def can_be_reshaped(shape, event_shape):
+    """Whether rows of `shape` are events of `event_shape`, but for axes of 1, or flat, as those of a table may be images. An
+    image on its side is none."""
+    shape, event_shape = ([size for size in of if size != 1] for of in (shape, event_shape))
+    return shape == event_shape or (math.prod(shape) == math.prod(event_shape) and min(len(shape), len(event_shape)) < 2)

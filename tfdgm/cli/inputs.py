@@ -7,6 +7,7 @@ import numpy as np
 
 from tfdgm.cli.usage import UsageError
 from tfdgm.data.reading import NAMES as READING
+from tfdgm.event import can_be_reshaped
 from tfdgm.zoo import RecipeError, ZooError, entries
 from tfdgm.zoo.cards import Card
 from tfdgm.zoo.recipe import Recipe
@@ -74,7 +75,7 @@ def load_splits(model, name, source, *, condition=None, data_dir=None, reading=N
         **reading_of(name, reading or {}),
     }
     splits = data.load(source, data_dir=data_dir, **options)
-    if np.prod(splits.event_shape) != np.prod(model.event_shape):
+    if not can_be_reshaped(splits.event_shape, model.event_shape):
         raise data.DataError(f"Expected rows of event_shape={model.event_shape}. Received: {splits.event_shape} in {source}.")
     if trained_on is not None and trained_on.sha256 != splits.sha256:
         warnings.warn(

@@ -39,6 +39,7 @@ from absl import flags
 from tfdgm.cli import reading_flags
 from tfdgm.cli.usage import UsageError, exactly
 from tfdgm.data.csv_files import number_format
+from tfdgm.event import can_be_reshaped
 
 FLAGS = flags.FlagValues()
 flags.DEFINE_string("out", None, "File to write: .csv or .npy; with --runner=beam, a folder. Required.", flag_values=FLAGS)
@@ -143,7 +144,7 @@ def _scores(model, batches, size):
     """Yields arrays of the scores of batches (x, condition), and shows how far it is."""
     done, started, shown = 0, None, 0.0
     for x, condition in batches:
-        if np.prod(x.shape[1:]) != np.prod(model.event_shape):
+        if not can_be_reshaped(x.shape[1:], model.event_shape):
             from tfdgm.data import DataError
 
             raise DataError(f"Expected rows of event_shape={model.event_shape}. Received: {x.shape[1:]}.")

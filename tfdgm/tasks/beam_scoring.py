@@ -24,6 +24,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 import tfdgm.models  # noqa: F401  Registers the classes that an artifact names.
 from tfdgm import data, serving
 from tfdgm.data import csv_files, finding, parquet_files
+from tfdgm.event import can_be_reshaped
 
 INDEX = "index.csv"
 _COLUMNS = {".csv": csv_files.columns, ".parquet": parquet_files.columns}
@@ -155,7 +156,7 @@ class _Read(beam.DoFn):
             try:
                 self._check_columns(path, file)
                 for shard, x in enumerate(data.stream(file, self.rows_per_shard, **self.options)):
-                    if math.prod(x.shape[1:]) != math.prod(self.event_shape):
+                    if not can_be_reshaped(x.shape[1:], self.event_shape):
                         shape = tuple(self.event_shape)
                         raise data.DataError(f"{path}: expected rows of event_shape={shape}. Received: {x.shape[1:]}.")
                     yield (number, shard, path, first), x
