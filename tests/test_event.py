@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfdgm.event import Event
+from tfdgm.event import Event, can_be_reshaped
 
 
 class TestEvent:
@@ -75,3 +75,22 @@ def test_are_levels(of, dtype):
     mixed = Event((2,), levels=(None, 3))
     np.testing.assert_array_equal(mixed.are_levels(x), [[True, True], [True, True], [True, False], [True, True]])
     np.testing.assert_array_equal(Event((2,), levels=3).are_levels(of(np.array([[0.5, np.nan]]))), [[False, False]])
+
+
+@pytest.mark.parametrize(
+    ("shape", "event_shape", "expected"),
+    [
+        ((784,), (28, 28), True),
+        ((28, 28), (28, 28, 1), True),
+        ((8, 8, 3), (192,), True),
+        ((1, 5), (5,), True),
+        ((1,), (1, 1), True),
+        ((24, 32, 1), (32, 24, 1), False),
+        ((8, 24, 1), (8, 8, 3), False),
+        ((3, 8, 8), (8, 8, 3), False),
+        ((783,), (28, 28), False),
+        ((28, 28), (28, 28, 3), False),
+    ],
+)
+def test_can_be_reshaped(shape, event_shape, expected):
+    assert can_be_reshaped(shape, event_shape) is expected

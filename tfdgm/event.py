@@ -182,3 +182,10 @@ def _of_frame(values):
         return np.asarray(values)
     whole = kinds <= set("ib") and not np.any(values.isna())
     return values.to_numpy(dtype=np.int64 if whole else np.float64, **({} if whole else {"na_value": np.nan}))
+
+
+def can_be_reshaped(shape, event_shape):
+    """Whether rows of `shape` are events of `event_shape`, but for axes of 1, or flat, as those of a table may be images. An
+    image on its side is none."""
+    shape, event_shape = ([size for size in of if size != 1] for of in (shape, event_shape))
+    return shape == event_shape or (math.prod(shape) == math.prod(event_shape) and min(len(shape), len(event_shape)) < 2)

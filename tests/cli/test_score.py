@@ -106,6 +106,12 @@ class TestErrors:
         assert "--out would replace a file that is to be scored" in line
         assert (tmp_path / "x.csv").read_text() == "1,2,3\n" * 3
 
+    def test_images_of_another_shape_with_as_many_pixels(self, fails, run_folder, tmp_path):
+        np.save(tmp_path / "wide.npy", np.zeros((30, 4, 16), int))
+        for command in (["score", run_folder, tmp_path / "wide.npy", "--out", tmp_path / "s.csv"],
+                        ["evaluate", run_folder, "--data", tmp_path / "wide.npy"]):  # fmt: skip
+            assert "Expected rows of event_shape=(8, 8). Received: (4, 16)" in fails(*command)
+
     def test_missing_input(self, fails, vector_model, tmp_path):
         assert "none.csv" in fails("score", vector_model / "model", tmp_path / "none.csv", "--out", tmp_path / "s.csv")
 

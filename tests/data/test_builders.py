@@ -212,6 +212,7 @@ class TestOfficial:
         monkeypatch.setattr(mnist, "_TEST_EXAMPLES", 1_000)
         folder = real_data("mnist")
         splits = data.load("mnist", data_dir=folder, condition="label")
+        assert splits.classes == tuple("0123456789")
         assert splits.event_shape == (28, 28, 1)
         assert (splits.dtype, splits.levels, splits.condition_shape) == ("int32", 256, (10,))
         assert (splits.num_train, splits.num_valid, splits.num_test) == (2_000, 10_000, 1_000)

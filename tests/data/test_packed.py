@@ -12,7 +12,7 @@ def content():
     random = np.random.default_rng(0)
     x, label = random.integers(0, 256, (30, 2, 2), "uint8"), np.eye(3, dtype="float32")[random.integers(0, 3, 30)]
     parts = {name: Part(x, label, rows) for name, rows in (("train", np.arange(20)), ("valid", np.arange(20, 30)))}
-    return Content("mnist", {**parts, "test": Part(x[:5], label[:5])}, 256, "abc", "Some digits.")
+    return Content("mnist", {**parts, "test": Part(x[:5], label[:5])}, 256, "abc", "Some digits.", classes=("a", "b", "c"))
 
 
 @pytest.fixture
@@ -32,6 +32,7 @@ class TestPacked:
     def test_what_was_written_is_read(self, content, folder, condition):
         read = data.load_arrays("mnist", data_dir=folder, condition=condition)
         assert (read.name, read.levels, read.sha256, read.description) == ("mnist", 256, "abc", "Some digits.")
+        assert read.classes == (condition and ("a", "b", "c"))
         for split, part in content.parts.items():
             np.testing.assert_array_equal(read.parts[split].x, part.x[part.rows])
             if condition is None:

@@ -39,6 +39,21 @@ class TestImageGrid:
     def test_default_size_is_some_800_wide(self, shape):
         assert 500 < pictures.image_grid(np.zeros(shape)).shape[1] < 1200
 
+    def test_captions(self):
+        x = np.random.default_rng(0).integers(256, size=(5, 2, 3, 3))
+        options = {"levels": 256, "columns": 2, "pixels": 20}
+        plain = pictures.image_grid(x, **options)
+        grid = pictures.image_grid(x, **options, captions=["cat", "a long name, longer than its image", "dog"])
+        strip = 15
+        assert grid.shape == (len(plain) + 2 * strip, *plain.shape[1:])
+        np.testing.assert_array_equal(grid[strip : strip + 60], plain[:60])
+        np.testing.assert_array_equal(grid[60 + 2 * strip :], plain[60:])
+        first, second = grid[:strip, :, 0] > 200, grid[strip + 60 : 60 + 2 * strip, :, 0] > 200
+        assert first[:, 20:80].any() and first[:, 100:160].any() and not first[:, 80:100].any() and not first[:, 160:].any()
+        assert second[:, 20:80].any() and not second[:, 80:].any()
+        grey = pictures.image_grid(x[..., 0], **options, captions=["cat"])
+        assert grey.ndim == 2 and (grey[:strip, :80] == grid[:strip, :80, 0]).all()
+
 
 class TestCompletions:
     def test_each_image_its_known_part_and_its_completions(self):

@@ -9,6 +9,7 @@ from tfdgm.cli.usage import UsageError
 from tfdgm.data.data_error import DataError
 from tfdgm.data.numpy_files import event_shapes
 from tfdgm.data.reading import NAMES as READING
+from tfdgm.event import can_be_reshaped
 from tfdgm.zoo import RecipeError, ZooError, entries
 from tfdgm.zoo.cards import Card
 from tfdgm.zoo.recipe import Recipe
@@ -77,6 +78,7 @@ def load_splits(model, name, source, *, condition=None, data_dir=None, reading=N
         "levels": model.levels,
         "dtype": data_dtype(model),
         "columns": columns_of(name, model),
+        "classes": model.class_names,
         **reading_of(name if files else None, reading or {}),  # A named set is read in one way.
     }
     for path in files:  # Before an archive is unpacked, which may take far more memory than it takes on disk.
@@ -94,7 +96,7 @@ def load_splits(model, name, source, *, condition=None, data_dir=None, reading=N
 
 
 def _check_shape(model, shape, source):
-    if np.prod(shape) != np.prod(model.event_shape):
+    if not can_be_reshaped(shape, model.event_shape):
         raise DataError(f"Expected rows of event_shape={model.event_shape}. Received: {shape} in {source}.")
 
 
@@ -117,14 +119,15 @@ def reshaped(model, dataset):
 
 def condition_names(model, name, text=None):
     """'label', or the names of columns that hold the condition: those of `text`, or of the recipe beside the model where there
-    is no text; None where the text holds numbers, and for a model without a condition."""
+    is no text; None where the text holds numbers or the name of a class, and for a model without a condition."""
     if model.condition_shape is None:
         return None
     recipe = recipe_of(name)
     trained = recipe and recipe.data["condition"]
     if text is None:
         return trained
-    return _in_order(parse_names(text), trained) if _numbers(text) is None else None
+    is_one = text in (model.class_names or ()) or _numbers(text) is not None
+    return None if is_one else _in_order(parse_names(text), trained)
 
 
 def _in_order(names, trained):
@@ -141,22 +144,23 @@ def _in_order(names, trained):
     return names
 
 
-def parse_condition(model, text):
-    """The condition of a command line: numbers "0.5,2", or a class "3" where conditions are one-hot [k]."""
+def parse_condition(model, text, classes=None):
+    """The condition of a command line: numbers "0.5,2", or where conditions are one-hot [k] a class, "3" or one of the names
+    `classes`."""
     if text is None:
         if model.condition_shape is not None:
-            raise UsageError(f"This model needs --condition: {_expected(model)}.")
+            raise UsageError(f"This model needs --condition: {_expected(model, classes)}.")
         return None
     if model.condition_shape is None:
         raise UsageError("This model takes no --condition.")
-    values = _numbers(text)
-    if values is None:
-        raise UsageError(f"--condition expects {_expected(model)}. Received: {text}")
     size = int(np.prod(model.condition_shape))
+    values = np.array([classes.index(text)]) if text in (classes or ()) else _numbers(text)
+    if values is None:
+        raise UsageError(f"--condition expects {_expected(model, classes)}. Received: {text}")
     if len(values) == 1 and size > 1 and values[0] in range(size):
         values = np.eye(size)[int(values[0])]
     if len(values) != size:
-        raise UsageError(f"--condition expects {_expected(model)}. Received: {text}")
+        raise UsageError(f"--condition expects {_expected(model, classes)}. Received: {text}")
     return values.reshape(model.condition_shape)
 
 
@@ -167,6 +171,7 @@ def _numbers(text):
         return None
 
 
-def _expected(model):
+def _expected(model, classes):
     size = int(np.prod(model.condition_shape))
-    return f"{size} numbers, or a class 0..{size - 1}" if size > 1 else "a number"
+    named = f": {', '.join(classes)}" if classes else ""
+    return f"{size} numbers, or a class 0..{size - 1}{named}" if size > 1 else "a number"

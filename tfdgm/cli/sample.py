@@ -12,6 +12,7 @@ Examples:
   tfdgm sample maf_digits --num 100 --out grid.png
   tfdgm sample runs/maf_rows --num 10000 --seed 7 --out samples.csv
   tfdgm sample runs/by_label --condition 3 --out threes.png
+  tfdgm sample runs/pets --condition cat --out cats.png
   tfdgm sample maf_digits --server http://localhost:8501 --levels 17 --out grid.png
 """
 
@@ -29,7 +30,7 @@ flags.DEFINE_integer("seed", 1, "Of the samples.", lower_bound=0, upper_bound=2*
 flags.DEFINE_string(
     "condition",
     None,
-    "For a model of p(x|c): numbers with commas, or a class where c is one-hot.",
+    "For a model of p(x|c): numbers with commas, or where c is one-hot a class, by its name or number.",
     flag_values=FLAGS,
 )
 flags.DEFINE_string("server", None, "TensorFlow Serving: host:8500 for gRPC, http://host:8501 for REST.", flag_values=FLAGS)
@@ -62,7 +63,7 @@ def _write(out, model, name):
     from tfdgm.training import pictures
     from tfdgm.written_aside import written_aside
 
-    condition = parse_condition(model, FLAGS.condition)
+    condition = parse_condition(model, FLAGS.condition, None if FLAGS.server else model.class_names)
     if out.suffix.lower() == ".png" and not pictures.is_image(model.event_shape):
         raise UsageError(f"Events of shape {model.event_shape} are no images: write a .csv or .npy file instead.")
     levels = FLAGS.levels if FLAGS.server else model.levels

@@ -39,6 +39,7 @@ from absl import flags
 from tfdgm.cli import reading_flags
 from tfdgm.cli.usage import UsageError, exactly
 from tfdgm.data.csv_files import number_format
+from tfdgm.event import can_be_reshaped
 
 FLAGS = flags.FlagValues()
 flags.DEFINE_string("out", None, "File to write: .csv or .npy; with --runner=beam, a folder. Required.", flag_values=FLAGS)
@@ -88,7 +89,8 @@ def _write(out, model, name, source):
     if out.resolve() in files:
         raise UsageError(f"--out would replace a file that is to be scored: {out}")
     names = None if FLAGS.server else condition_names(model, name, FLAGS.condition)
-    condition = parse_condition(model, FLAGS.condition) if names is None else None
+    classes = None if FLAGS.server else model.class_names
+    condition = parse_condition(model, FLAGS.condition, classes) if names is None else None
     # A server tells that x is integers, but not how many levels they have.
     levels = (2**31 if np.dtype(model.dtype).kind == "i" else None) if FLAGS.server else model.levels
     # Every batch has the same size, so nothing compiles twice. One is a request to a server, of up to a megabyte.
@@ -100,7 +102,7 @@ def _write(out, model, name, source):
     if names is None:
         batches = ((x, condition) for x in data.stream(source, size, split=FLAGS.split, **options))
     else:
-        batches = _with_conditions(source, batch_size=size, condition=names, **options)
+        batches = _with_conditions(source, batch_size=size, condition=names, classes=classes, **options)
     scores = _scores(model, batches, size)
     with written_aside(out) as file:
         return _write_csv(file, scores) if out.suffix.lower() == ".csv" else _write_npy(file, out, scores)
@@ -136,7 +138,10 @@ def _run_beam(name, source):
     from tfdgm.tasks.beam_scoring import score_files
     from tfdgm.zoo import entries
 
-    condition = None if FLAGS.condition is None else parse_condition(load_model(name), FLAGS.condition)
+    condition = FLAGS.condition
+    if condition is not None:
+        model = load_model(name)
+        condition = parse_condition(model, condition, model.class_names)
     path = entries.find(name) if name in entries.names() else name
     options = {"columns": columns_of(name), "reading": reading_of(name, reading_flags.given(FLAGS))}
     options["options"] = shlex.split(FLAGS.beam_options or "")
@@ -148,7 +153,7 @@ def _scores(model, batches, size):
     """Yields arrays of the scores of batches (x, condition), and shows how far it is."""
     done, started, shown = 0, None, 0.0
     for x, condition in batches:
-        if np.prod(x.shape[1:]) != np.prod(model.event_shape):
+        if not can_be_reshaped(x.shape[1:], model.event_shape):
             from tfdgm.data import DataError
 
             raise DataError(f"Expected rows of event_shape={model.event_shape}. Received: {x.shape[1:]}.")

@@ -40,7 +40,10 @@ FLAGS = flags.FlagValues()
 flags.DEFINE_string("model", None, "Class of the model: model.class.", flag_values=FLAGS)
 flags.DEFINE_string("data", None, "Data set's name, file, glob or folder: data.source.", flag_values=FLAGS)
 flags.DEFINE_string(
-    "condition", None, "What the density depends on, 'label', or columns with commas between: data.condition.", flag_values=FLAGS
+    "condition",
+    None,
+    "What the density depends on: 'label' (of images: the name of their folder), or columns with commas between: data.condition.",
+    flag_values=FLAGS,
 )
 flags.DEFINE_integer("epochs", None, "Epochs at most: training.epochs.", flag_values=FLAGS)
 flags.DEFINE_float("learning_rate", None, "Of the optimizer: training.learning_rate.", flag_values=FLAGS)

@@ -19,7 +19,7 @@ from tfdgm.models.maximum_likelihood import MaximumLikelihood
 from tfdgm.models.parts import build_layers
 from tfdgm.models.runner import Runner, of_batch
 
-_NAMES = ("column_names", "condition_names")  # In the config, once training data gave them.
+_NAMES = ("column_names", "condition_names", "class_names")  # In the config, once training data gave them.
 
 
 class DensityModel(MaximumLikelihood):
@@ -227,7 +227,8 @@ class DensityModel(MaximumLikelihood):
     @classmethod
     def from_config(cls, config: dict) -> "DensityModel":
         model = cls(**{name: value for name, value in config.items() if name not in _NAMES})
-        model.column_names, model.condition_names = (config.get(name) and tuple(config[name]) for name in _NAMES)
+        for name in _NAMES:
+            setattr(model, name, config.get(name) and tuple(config[name]))
         return model
 
     def check_x(self, x: ArrayLike) -> np.ndarray:

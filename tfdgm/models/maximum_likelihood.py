@@ -49,6 +49,8 @@ class MaximumLikelihood(IsBuilt, TracedOnce, keras.Model):
         self._loss_metric = keras.metrics.Mean(name="loss", dtype=self.variable_dtype)
         #: Names of the columns of x and of the condition in the training data, where it was a DataFrame: others are put in order.
         self.column_names = self.condition_names = None
+        #: Names of the classes, where the condition is one-hot and they are known.
+        self.class_names = None
         # For tf.train.Checkpoint, which does not see layers that Keras layers hold in lists (Keras 3.15).
         self._all_weights = tf.Module()
         self._all_weights.values = {f"{i:04d}": weight.value for i, weight in enumerate(self.weights)}

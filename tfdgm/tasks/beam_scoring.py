@@ -26,6 +26,7 @@ import tfdgm.models  # noqa: F401  Registers the classes that an artifact names.
 from tfdgm import data, serving
 from tfdgm.data import csv_files, finding, tables
 from tfdgm.data.reading import Reading
+from tfdgm.event import can_be_reshaped
 
 INDEX = "index.csv"
 _SUFFIXES = (*tables.READERS, ".npy", ".npz")
@@ -160,7 +161,7 @@ class _Read(beam.DoFn):
         with _local(path) as file, _named(path, file):
             self._check_names(path, file)
             for shard, x in enumerate(data.stream(file, self.rows_per_shard, **self.options)):
-                if math.prod(x.shape[1:]) != math.prod(self.event_shape):
+                if not can_be_reshaped(x.shape[1:], self.event_shape):
                     shape = tuple(self.event_shape)
                     raise data.DataError(f"{path}: expected rows of event_shape={shape}. Received: {x.shape[1:]}.")
                 yield (number, shard, path, first), x

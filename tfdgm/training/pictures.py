@@ -20,12 +20,19 @@ def is_image(event_shape: Sequence[int]) -> bool:
 
 
 def image_grid(
-    x: ArrayLike, *, levels: int | None = None, columns: int | None = None, pixels: int | None = None, gap: int = 1
+    x: ArrayLike,
+    *,
+    levels: int | None = None,
+    columns: int | None = None,
+    pixels: int | None = None,
+    gap: int = 1,
+    captions: Sequence[str] | None = None,
 ) -> np.ndarray:
     """x [n, h, w] or [n, h, w, 1 or 3] -> one uint8 image, with `columns` images a row (default: as square as may be).
 
     Integers 0..levels-1 span black to white; real values their own range. Each pixel becomes a square of `pixels` (default:
-    so that the grid is some 800 wide); `gap` of these lie between images.
+    so that the grid is some 800 wide); `gap` of these lie between images. `captions` stand above the images, as far
+    as they go.
     """
     x = np.asarray(x, np.float64)
     n, h, w = x.shape[:3]
@@ -40,7 +47,27 @@ def image_grid(
         top, left = (i // columns) * (h + gap) + gap, (i % columns) * (w + gap) + gap
         grid[top : top + h, left : left + w] = image
     grid = np.round(255 * grid).astype(np.uint8).repeat(pixels, axis=0).repeat(pixels, axis=1)
+    if captions is not None:
+        lines = np.split(grid, range((h + gap) * pixels, len(grid), (h + gap) * pixels))
+        for i in range(0, len(captions), columns):
+            strip = _strip(captions[i : i + columns], grid.shape, gap * pixels, w * pixels)
+            lines[i // columns] = np.concatenate([strip, lines[i // columns]])
+        grid = np.concatenate(lines)
     return grid[..., 0] if grid.shape[-1] == 1 else grid
+
+
+def _strip(captions, shape, gap, width):
+    """A line of captions above a grid of this shape, each cut off where its image ends."""
+    import matplotlib
+    from PIL import Image, ImageDraw, ImageFont
+
+    font = ImageFont.truetype(pathlib.Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf"), 11)
+    strip = Image.new("L", (shape[1], 15), 64)
+    for i, caption in enumerate(captions):
+        while caption and font.getlength(caption) > width:
+            caption = caption[:-1]
+        ImageDraw.Draw(strip).text((gap + i * (gap + width), 1), caption, 255, font)
+    return np.repeat(np.asarray(strip)[..., None], shape[-1], axis=-1)
 
 
 def completions(

@@ -13,7 +13,7 @@ from tfdgm.zoo.cards import Card, Data
 from tfdgm.zoo.evaluation import evaluate
 from tfdgm.zoo.trainer import count_weights
 
-_SAMPLES = 100
+_COLUMNS = 10  # And rows, of the samples.
 
 
 def write_entry(folder, recipe, splits, model, record, valid, more):
@@ -91,8 +91,10 @@ def _command(folder, backend):
 
 def _draw_samples(path, model, splits, seed, title):
     if pictures.is_image(model.event_shape):
-        samples = model.sample(_SAMPLES, seed=seed, condition=_conditions(splits))
-        pictures.save_image(path, pictures.image_grid(samples, levels=model.levels, columns=10))
+        conditions, captions, columns = _conditions(splits)
+        samples = model.sample(10 * columns, seed=seed, condition=conditions)
+        grid = pictures.image_grid(samples, levels=model.levels, columns=columns, captions=captions)
+        pictures.save_image(path, grid)
         return
     rows = _first_test_rows(splits, 2000)
     samples = model.sample(len(rows["x"]), seed=seed, condition=rows.get("condition"))
@@ -100,14 +102,18 @@ def _draw_samples(path, model, splits, seed, title):
 
 
 def _conditions(splits):
-    """One condition a sample: each column of the grid has one class where conditions are one-hot, else those of test rows."""
+    """One condition a sample, the captions, and the number of columns: each of one class where there are up to 10 of them. Where
+    conditions are not one-hot, they are those of test rows."""
     if splits.condition_shape is None:
-        return None
-    condition = _first_test_rows(splits, _SAMPLES)["condition"]
+        return None, None, _COLUMNS
+    condition = _first_test_rows(splits, 10 * _COLUMNS)["condition"]
     if condition.ndim == 2 and np.isin(condition, (0, 1)).all() and (condition.sum(axis=1) == 1).all():
         classes = condition.shape[1]
-        return np.eye(classes, dtype=np.float32)[np.arange(_SAMPLES) % classes]
-    return np.resize(condition, (_SAMPLES, *splits.condition_shape))
+        columns = _COLUMNS - _COLUMNS % classes or _COLUMNS
+        numbers = np.arange(10 * columns) % classes
+        captions = splits.classes and [splits.classes[i] for i in (numbers if columns % classes else numbers[:columns])]
+        return np.eye(classes, dtype=np.float32)[numbers], captions, columns
+    return np.resize(condition, (10 * _COLUMNS, *splits.condition_shape)), None, _COLUMNS
 
 
 def _first_test_rows(splits, count):

@@ -76,6 +76,7 @@ def build_model(recipe, splits):
     model = recipe.build_model(cls, known, splits.event_shape, splits.levels, splits.condition_shape)
     if splits.columns and model.event_shape == (len(splits.columns),):
         model.column_names = tuple(splits.columns)  # A DataFrame given to the model later is put in their order.
+    model.class_names = splits.classes
     return model
 
 
