@@ -260,3 +260,44 @@ class TestArguments:
     def test_source(self, source):
         with pytest.raises(data.DataError, match="name or a path"):
             data.load(source)
+
+
+class TestWeights:
+    @pytest.fixture
+    def table(self, tmp_path):
+        """Row i is a = i, b = i + 0.5, and the weight 1 + i % 5."""
+        path, i = tmp_path / "rows.csv", np.arange(100.0)
+        np.savetxt(path, np.stack([i, 1 + i % 5, i + 0.5], axis=1), delimiter=",", header="a,w,b", comments="")
+        return path
+
+    @pytest.mark.parametrize("condition", [None, "b"])
+    def test_a_column_of_a_table(self, table, condition):
+        splits = data.load(table, weight="w", condition=condition)
+        assert splits.columns == (("a", "b") if condition is None else ("a",))
+        of_train = np.concatenate([batch["weight"].numpy() for batch in splits.train])
+        assert of_train.mean() == pytest.approx(1)
+        for split in (*splits, splits.train_epochs(0, 1)):
+            for batch in split.as_numpy_iterator():
+                ratio = batch["weight"] / (1 + batch["x"][:, 0] % 5)
+                np.testing.assert_allclose(ratio, ratio[0], rtol=1e-6)
+                assert ("condition" in batch) == (condition is not None)
+                if condition is not None:
+                    np.testing.assert_array_equal(batch["condition"][:, 0], batch["x"][:, 0] + 0.5)
+
+    @pytest.mark.parametrize(
+        ("weight", "message"),
+        [("a", None), ("v", "no column 'v'"), ("m", r"column 'm': expected weights that are not negative.* from -1 on")],
+    )
+    def test_what_is_none(self, table, weight, message):
+        text = table.read_text().splitlines()
+        table.write_text("\n".join([f"{text[0]},m", *(f"{line},-1" for line in text[1:])]))
+        if message is None:
+            assert data.load(table, weight=weight).columns == ("w", "b", "m")
+            return
+        with pytest.raises(data.DataError, match=message):
+            data.load(table, weight=weight)
+
+    def test_only_tables_have_some(self, numbered):
+        for source in (numbered, "digits"):
+            with pytest.raises(data.DataError, match=r"A weight is read from a column of a table\. Received: weight='w'"):
+                data.load(source, weight="w")

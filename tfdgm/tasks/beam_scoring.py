@@ -24,8 +24,10 @@ from apache_beam.options.pipeline_options import PipelineOptions
 import tfdgm.models  # noqa: F401  Registers the classes that an artifact names.
 from tfdgm import data, serving
 from tfdgm.data import csv_files, parquet_files
+from tfdgm.non_finite import NonFinite
 
 INDEX = "index.csv"
+_INDEX_COLUMNS = ("scores", "input", "first_row", "rows", "not_finite", "first_not_finite")
 _COLUMNS = {".csv": csv_files.columns, ".parquet": parquet_files.columns}
 _SUFFIXES = (*_COLUMNS, ".npy", ".npz")
 _OURS = re.compile(r"\d{6,}-\d{6,}\.csv|index\.csv|\..+\.new")
@@ -77,7 +79,8 @@ def score_files(path, source, out, *, condition=None, columns=None, options=(), 
     """Scores every row of every file of `source` with the SavedModel at `path`: log p(x) in nats, in shards under `out`.
 
     `out` receives `FFFFFF-SSSSSS.csv`, shard S of file F, both counted from 0: a header `log_prob` and one score a row, in the
-    file's order; and at the end `index.csv` with the columns `scores, input, first_row, rows`, one line a shard. Shards in the
+    file's order; and at the end `index.csv` with the columns `scores, input, first_row, rows, not_finite, first_not_finite` (how
+    many scores are -inf or NaN, and the first such row of the shard, from 0), one line a shard. Shards in the
     order of their names are all rows of the files in the order of theirs. Without an index the run is not complete; it may be
     started again, and a shard that is written twice is the same. Memory does not grow with the files.
 
@@ -117,7 +120,8 @@ def score_files(path, source, out, *, condition=None, columns=None, options=(), 
     with _local(files[0]) as file:
         first = files[0], _columns(file)
     dtype = "float64" if model.compute_dtype == "float64" else "float32"
-    reader = _Read(model.event_shape, rows_per_shard, first, {"levels": model.levels, "dtype": dtype, "columns": columns})
+    levels = None if isinstance(model.levels, tuple) else model.levels
+    reader = _Read(model.event_shape, rows_per_shard, first, {"levels": levels, "dtype": dtype, "columns": columns})
     pipeline = beam.Pipeline(options=options)
     _empty(out)
     try:
@@ -138,8 +142,13 @@ def score_files(path, source, out, *, condition=None, columns=None, options=(), 
         if found:
             raise data.DataError(found[-1]) from None
         raise
+    found = NonFinite()
     with io.TextIOWrapper(FileSystems.open(FileSystems.join(out, INDEX)), newline="") as file:
-        return sum(int(line["rows"]) for line in csv.DictReader(file))
+        for line in csv.DictReader(file):
+            first = int(line["first_not_finite"]) if line["first_not_finite"] else None
+            found.add_counted(int(line["not_finite"]), first, int(line["rows"]))
+    found.warn()
+    return found.rows
 
 
 class _Read(beam.DoFn):
@@ -176,12 +185,14 @@ def _write_shard(element, out):
     (number, shard, path, first), scores = element
     name, line = f"{number:06d}-{shard:06d}.csv", f"{csv_files.number_format(scores.dtype)}\n"
     _write(out, name, "log_prob\n" + "".join(line % score for score in scores.tolist()))
-    return name, path, first, len(scores)
+    found = NonFinite()
+    found.add(scores)
+    return name, path, first, len(scores), found.count, found.first
 
 
 def _write_index(lines, out):
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([("scores", "input", "first_row", "rows"), *sorted(lines)])
+    csv.writer(text, lineterminator="\n").writerows([_INDEX_COLUMNS, *sorted(lines)])
     _write(out, INDEX, text.getvalue())
 
 
