@@ -301,3 +301,29 @@ class TestWeights:
         for source in (numbered, "digits"):
             with pytest.raises(data.DataError, match=r"A weight is read from a column of a table\. Received: weight='w'"):
                 data.load(source, weight="w")
+
+
+class TestIntegerColumns:
+    @pytest.fixture
+    def table(self, tmp_path):
+        path, i = tmp_path / "rows.csv", np.arange(100)
+        np.savetxt(path, np.stack([i / 7, i % 13, i - 50], axis=1), delimiter=",", header="a,n,m", comments="")
+        return path
+
+    def test_have_levels_beside_real_columns(self, table):
+        splits = data.load(table, integers=["n"])
+        assert splits.levels == (None, 13, None) and splits.dtype == "float32" and splits.event.levels == splits.levels
+        assert data.load(table, integers="n", condition="a").levels == (13, None)
+
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            ({"integers": ["k"]}, "no column 'k' to be integers. It has: a, n, m"),
+            ({"integers": ["a"]}, r"column 'a': expected integers, 0 or more. Received: 0\.14"),
+            ({"integers": ["m"]}, "column 'm': expected integers, 0 or more. Received: -50"),
+            ({"integers": ["n"], "levels": 13}, "levels, for all columns, or integers, for some"),
+        ],
+    )
+    def test_refused(self, table, options, message):
+        with pytest.raises(data.DataError, match=message):
+            data.load(table, **options)
