@@ -23,6 +23,18 @@ class TestScore:
         scores = np.load(tmp_path / "s.npy")
         assert scores.dtype == np.float32 and (scores == expected).all()
 
+    @pytest.mark.parametrize("kind", ["csv", "npy"])
+    def test_scores_that_are_not_finite(self, cli, vector_model, tmp_path, kind):
+        x = np.load(vector_model / "rows.npy")
+        x[[20, 4990]] = 1e38
+        np.save(tmp_path / "x.npy", x)
+        out = tmp_path / f"s.{kind}"
+        result = cli("score", vector_model / "model", tmp_path / "x.npy", "--out", out)
+        assert result.code == 0 and "warning: 2 of 5,000 scores are -inf or NaN, the first that of row 20," in result.err
+        out.unlink()
+        result = cli("score", vector_model / "model", tmp_path / "x.npy", "--out", out, "--fail_on_nonfinite")
+        assert result.code == 1 and "error: 2 of 5,000 scores are -inf or NaN" in result.err and out.is_file()
+
     def test_a_glob_in_the_order_of_names(self, cli, vector_model, expected, tmp_path):
         x = np.load(vector_model / "rows.npy")
         np.save(tmp_path / "part-2.npy", x[30:50])

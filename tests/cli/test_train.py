@@ -5,6 +5,7 @@ import pytest
 
 import tfdgm
 from tfdgm import tasks
+from tfdgm.cli import inputs
 from tfdgm.zoo import Recipe
 
 pytestmark = pytest.mark.usefixtures("eagerly")
@@ -54,6 +55,23 @@ class TestTrain:
             for command in ("evaluate", "verify"):
                 assert message in fails(command, model, "--data", tmp_path / "d.csv")
         assert not (tmp_path / "scores.csv").exists()
+
+    def test_integers_and_weights_among_the_columns(self, cli, tmp_path):
+        random, rows, run = np.random.default_rng(0), tmp_path / "rows.csv", tmp_path / "run"
+        x = np.stack([random.normal(size=300), random.poisson(3, 300), random.exponential(size=300)], axis=1)
+        np.savetxt(rows, x, delimiter=",", header="height,count,w", comments="")
+        small = ["--model=MAF", "--set=model.hidden_units=[4]", "--set=model.num_layers=1", "--epochs=1", "--output", run]
+        result = cli("train", f"--data={rows}", "--weight=w", *small)
+        assert result.code == 0 and "warning: The values of x[:, 1] (count) repeat, as integers do" in result.err
+        result = cli("train", f"--data={rows}", "--weight=w", "--integers=count", *small, "--restart")
+        assert result.code == 0 and "repeat" not in result.err
+        top = int(x[:, 1].max())
+        assert f"count 0..{top}, by uniform dequantization" in result.out and "w: NLLs are weighted means" in result.out
+        model = tfdgm.load(run)
+        assert model.levels == (None, top + 1) and model.column_names == ("height", "count")
+        assert (model.sample(50, seed=0).numpy()[:, 1] % 1 == 0).all()
+        assert "bits/dim" not in cli("evaluate", run, "--split=all").out  # Of reals they depend on the unit.
+        assert inputs.reading_of(str(run), {"ignore": ["a"]})["ignore"] == ["a", "w"]
 
     def test_columns_in_another_order_are_put_in_order(self, cli, tmp_path, monkeypatch):
         x = np.random.default_rng(0).normal([0, 50], size=(100, 2))

@@ -260,3 +260,70 @@ class TestArguments:
     def test_source(self, source):
         with pytest.raises(data.DataError, match="name or a path"):
             data.load(source)
+
+
+class TestWeights:
+    @pytest.fixture
+    def table(self, tmp_path):
+        """Row i is a = i, b = i + 0.5, and the weight 1 + i % 5."""
+        path, i = tmp_path / "rows.csv", np.arange(100.0)
+        np.savetxt(path, np.stack([i, 1 + i % 5, i + 0.5], axis=1), delimiter=",", header="a,w,b", comments="")
+        return path
+
+    @pytest.mark.parametrize("condition", [None, "b"])
+    def test_a_column_of_a_table(self, table, condition):
+        splits = data.load(table, weight="w", condition=condition)
+        assert splits.columns == (("a", "b") if condition is None else ("a",))
+        of_train = np.concatenate([batch["weight"].numpy() for batch in splits.train])
+        assert of_train.mean() == pytest.approx(1)
+        for split in (*splits, splits.train_epochs(0, 1)):
+            for batch in split.as_numpy_iterator():
+                ratio = batch["weight"] / (1 + batch["x"][:, 0] % 5)
+                np.testing.assert_allclose(ratio, ratio[0], rtol=1e-6)
+                assert ("condition" in batch) == (condition is not None)
+                if condition is not None:
+                    np.testing.assert_array_equal(batch["condition"][:, 0], batch["x"][:, 0] + 0.5)
+
+    @pytest.mark.parametrize(
+        ("weight", "message"),
+        [("a", None), ("v", "no column 'v'"), ("m", r"column 'm': expected weights that are not negative.* from -1 on")],
+    )
+    def test_what_is_none(self, table, weight, message):
+        text = table.read_text().splitlines()
+        table.write_text("\n".join([f"{text[0]},m", *(f"{line},-1" for line in text[1:])]))
+        if message is None:
+            assert data.load(table, weight=weight).columns == ("w", "b", "m")
+            return
+        with pytest.raises(data.DataError, match=message):
+            data.load(table, weight=weight)
+
+    def test_only_tables_have_some(self, numbered):
+        for source in (numbered, "digits"):
+            with pytest.raises(data.DataError, match=r"A weight is read from a column of a table\. Received: weight='w'"):
+                data.load(source, weight="w")
+
+
+class TestIntegerColumns:
+    @pytest.fixture
+    def table(self, tmp_path):
+        path, i = tmp_path / "rows.csv", np.arange(100)
+        np.savetxt(path, np.stack([i / 7, i % 13, i - 50], axis=1), delimiter=",", header="a,n,m", comments="")
+        return path
+
+    def test_have_levels_beside_real_columns(self, table):
+        splits = data.load(table, integers=["n"])
+        assert splits.levels == (None, 13, None) and splits.dtype == "float32" and splits.event.levels == splits.levels
+        assert data.load(table, integers="n", condition="a").levels == (13, None)
+
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            ({"integers": ["k"]}, "no column 'k' to be integers. It has: a, n, m"),
+            ({"integers": ["a"]}, r"column 'a': expected integers, 0 or more. Received: 0\.14"),
+            ({"integers": ["m"]}, "column 'm': expected integers, 0 or more. Received: -50"),
+            ({"integers": ["n"], "levels": 13}, "levels, for all columns, or integers, for some"),
+        ],
+    )
+    def test_refused(self, table, options, message):
+        with pytest.raises(data.DataError, match=message):
+            data.load(table, **options)

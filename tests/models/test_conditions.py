@@ -74,6 +74,7 @@ class TestStandardized:
 
 class TestYearsAsConditions:
     @pytest.mark.slow
+    @pytest.mark.filterwarnings("ignore:MAF over one dimension can only be a Gaussian")
     def test_reach_what_scipy_says(self):
         # Conditions as they come gave 35 nats.
         r = np.random.default_rng(0)

@@ -9,6 +9,7 @@ import tfdgm
 
 pytestmark = [
     pytest.mark.usefixtures("eagerly"),
+    pytest.mark.filterwarnings("ignore:MAF over one dimension can only be a Gaussian"),
     pytest.mark.filterwarnings("ignore:Your input ran out of data"),  # Keras says so where it knows no length beforehand.
 ]
 

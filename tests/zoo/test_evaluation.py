@@ -39,6 +39,15 @@ class TestEvaluate:
         np.testing.assert_allclose(result.standard_error, x.std(ddof=1) / 57**0.5, rtol=1e-5)
         np.testing.assert_allclose(result.bits_per_dim, -x.mean() / 6 / np.log(2), rtol=1e-6)
 
+    def test_weights(self):
+        random = np.random.default_rng(0)
+        x, times = random.normal(100, 3, size=57), random.integers(0, 4, 57)
+        result = zoo.evaluate(Scores(), [{"x": x[:20], "weight": 0.1 * times[:20]}, {"x": x[20:], "weight": 0.1 * times[20:]}])
+        assert result.rows == 57
+        np.testing.assert_allclose(result.log_likelihood, np.repeat(x, times).mean(), rtol=1e-6)
+        means = [np.average(x[k], weights=times[k]) for k in random.integers(0, 57, (4000, 57))]  # The bootstrap.
+        np.testing.assert_allclose(result.standard_error, np.std(means), rtol=0.06)
+
     def test_conditions_go_along(self):
         assert zoo.evaluate(Scores(), [{"x": np.zeros(3), "condition": np.ones(3)}]).log_likelihood == 1.0
 

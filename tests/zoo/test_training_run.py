@@ -128,6 +128,32 @@ class TestOptionsOfTraining:
         assert not (tmp_path / "run").exists()
 
 
+class TestWeights:
+    """Rows of a normal, weighted so that they stand for one around 1: the run is of that one."""
+
+    @pytest.mark.filterwarnings("ignore:MAF over one dimension can only be a Gaussian")
+    def test_a_column_that_weighs_the_run(self, tmp_path, eagerly):
+        x = np.random.default_rng(0).normal(size=(2000, 1))
+        rows = tmp_path / "rows.csv"
+        np.savetxt(rows, np.hstack([x, 3 * np.exp(x)]), delimiter=",", header="a,w", comments="")
+        sections = {
+            "model": {"class": "MAF", "num_layers": 1, "hidden_units": [4]},
+            "data": {"source": str(rows), "weight": "w"},
+            "training": {"epochs": 1, "xla": False},
+        }
+        card = zoo.train(sections, tmp_path / "run", **QUIET)
+        assert card["data"]["weight"] == "w" and card["data"]["columns"] == ("a",)
+        assert "w: NLLs are weighted means" in zoo.cards.Card.from_dict(card).text()
+        model = tfdgm.load(tmp_path / "run")
+        # The moments of exp(x) N(x; 0, 1), which is e^(1/2) N(x; 1, 1).
+        mean, end = (model.decode([[z]]).numpy().item() for z in (0.0, 1.0))
+        assert (mean, end - mean) == (pytest.approx(1, abs=0.2), pytest.approx(1, abs=0.2))
+        test = data.load(rows, weight="w", batch_size=2000).test
+        batch = next(test.as_numpy_iterator())
+        expected = np.average(-model.log_prob(batch["x"]).numpy(), weights=batch["weight"])
+        assert card["test"]["nll"] == pytest.approx(expected, rel=1e-5)
+
+
 class TestImagesAndRestart:
     @pytest.mark.slow
     def test_integers_give_bits_per_dim_and_a_grid_and_a_restart_replaces_the_run(self, tmp_path):

@@ -24,6 +24,7 @@ FLAGS = flags.FlagValues()
 flags.DEFINE_string("data", None, "Data set's name, file, glob or folder. Default: what MODEL was trained on.", flag_values=FLAGS)
 flags.DEFINE_enum("split", "test", ["train", "valid", "test", "all"], "train, valid, test or all.", flag_values=FLAGS)
 flags.DEFINE_string("condition", None, "For a model of p(x|c): 'label', or columns with commas between.", flag_values=FLAGS)
+flags.DEFINE_string("weight", None, "A table's column, how much each row counts, of --data.", flag_values=FLAGS)
 flags.DEFINE_string("data_dir", None, "Folder of data sets. Default: the environment's TFDGM_DATA_DIR.", flag_values=FLAGS)
 reading_flags.define(FLAGS)
 
@@ -38,7 +39,12 @@ def run(arguments):
     from tfdgm.zoo.evaluation import evaluate
 
     model = load_model(name)
-    options = {"condition": FLAGS.condition, "data_dir": FLAGS.data_dir, "reading": reading_flags.given(FLAGS)}
+    options = {
+        "condition": FLAGS.condition,
+        "data_dir": FLAGS.data_dir,
+        "weight": FLAGS.weight,
+        "reading": reading_flags.given(FLAGS),
+    }
     splits = load_splits(model, name, FLAGS.data, **options)
     if FLAGS.split == "all":
         dataset = splits.train.concatenate(splits.valid).concatenate(splits.test)

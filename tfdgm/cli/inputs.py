@@ -40,11 +40,15 @@ def columns_of(name, model=None):
     return data and data.columns
 
 
-def reading_of(name, given):
-    """How files are read for a model: as `given`, else as those that it was trained on (`name` None: none are known)."""
+def reading_of(name, given, weight=None):
+    """How files are read for a model: as `given`, else as those that it was trained on (`name` None: none are known). The column
+    that was its weight there is left out, where it is not the `weight`."""
     recipe = None if name is None else recipe_of(name)
     trained = {} if recipe is None else {key: recipe.data[key] for key in READING if recipe.data[key] is not None}
-    return {**trained, **given}
+    options = {**trained, **given}
+    if recipe is not None and recipe.data["weight"] not in (None, weight):
+        options["ignore"] = [*options.get("ignore", ()), recipe.data["weight"]]
+    return options
 
 
 def _trained_on(name):
@@ -55,7 +59,7 @@ def _trained_on(name):
     return next((Card.of(folder).data for folder in folders if (folder / "card.json").is_file()), None)
 
 
-def load_splits(model, name, source, *, condition=None, data_dir=None, reading=None):
+def load_splits(model, name, source, *, condition=None, weight=None, data_dir=None, reading=None):
     """The splits of `source`, or of what the model was trained on; of that, the same splits as in its training."""
     from tfdgm import data
 
@@ -66,6 +70,7 @@ def load_splits(model, name, source, *, condition=None, data_dir=None, reading=N
     if recipe is not None and source in (None, recipe.data["source"]):
         options = {key: value for key, value in recipe.data.items() if value is not None and key not in ("source", "levels")}
         source, trained_on = recipe.data["source"], _trained_on(name)
+    options |= {} if weight is None else {"weight": weight}
     if model.condition_shape is None and condition is not None:
         raise UsageError("This model takes no --condition.")
     if model.condition_shape is not None:
@@ -75,11 +80,11 @@ def load_splits(model, name, source, *, condition=None, data_dir=None, reading=N
         raise UsageError("This model needs a condition: --condition=label, or the names of columns.")
     files = data.files_of(source)
     options |= {
-        "levels": model.levels,
+        "levels": file_levels(model),
         "dtype": data_dtype(model),
         "columns": columns_of(name, model),
         "classes": model.class_names,
-        **reading_of(name if files else None, reading or {}),  # A named set is read in one way.
+        **reading_of(name if files else None, reading or {}, options.get("weight")),  # A named set is read in one way.
     }
     for path in files:  # Before an archive is unpacked, which may take far more memory than it takes on disk.
         for shape in event_shapes(path, options.get("condition")) if path.suffix.lower() == ".npz" else ():
@@ -98,6 +103,12 @@ def load_splits(model, name, source, *, condition=None, data_dir=None, reading=N
 def _check_shape(model, shape, source):
     if not can_be_reshaped(shape, model.event_shape):
         raise DataError(f"Expected rows of event_shape={model.event_shape}. Received: {shape} in {source}.")
+
+
+def file_levels(model):
+    """The `levels` that files are read with for a model: those of all entries, or None where columns differ, of which the model
+    sees to itself."""
+    return None if isinstance(model.levels, tuple) else model.levels
 
 
 def data_dtype(model):

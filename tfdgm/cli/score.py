@@ -4,6 +4,7 @@ Usage: tfdgm score MODEL INPUT --out scores.csv
 
 Writes one score a row, in order: log p(x) in nats, as .csv (with a header) or .npy. INPUT is a .csv, .npy, .npz or .parquet
 file, a glob or folder of these, or a data set's name. A low score means an unlikely row. The file appears when all is scored.
+Scores that are -inf or NaN are counted on stderr, and make the command fail under --fail_on_nonfinite; they are written anyway.
 Columns that stand in another order than in training are put in order by their names; a table that lacks some of them, or has
 more, is refused. Tables without names, or with other names altogether, are read as they are.
 A model of p(x|c) takes c from INPUT as in its training (a label, or columns), unless --condition says otherwise. With
@@ -32,6 +33,7 @@ import shutil
 import sys
 import tempfile
 import time
+import warnings
 
 import numpy as np
 from absl import flags
@@ -40,6 +42,7 @@ from tfdgm.cli import reading_flags
 from tfdgm.cli.usage import UsageError, exactly
 from tfdgm.data.csv_files import number_format
 from tfdgm.event import can_be_reshaped
+from tfdgm.non_finite import NonFinite, NonFiniteScoresWarning
 
 FLAGS = flags.FlagValues()
 flags.DEFINE_string("out", None, "File to write: .csv or .npy; with --runner=beam, a folder. Required.", flag_values=FLAGS)
@@ -54,15 +57,27 @@ flags.DEFINE_string("data_dir", None, "Folder of data sets. Default: the environ
 flags.DEFINE_enum("runner", "local", ["local", "beam"], "What runs it: this process, or Apache Beam.", flag_values=FLAGS)
 flags.DEFINE_string("beam_options", None, 'Beam\'s own options: "--runner=FlinkRunner ...".', flag_values=FLAGS)
 flags.DEFINE_string("server", None, "TensorFlow Serving: host:8500 for gRPC, http://host:8501 for REST.", flag_values=FLAGS)
+flags.DEFINE_bool("fail_on_nonfinite", False, "End with 1 where a score is -inf or NaN.", flag_values=FLAGS)
 reading_flags.define(FLAGS)
 
 
 def run(arguments):
+    with warnings.catch_warnings():
+        if FLAGS.fail_on_nonfinite:
+            warnings.simplefilter("error", NonFiniteScoresWarning)
+        try:
+            _run(arguments)
+        except NonFiniteScoresWarning as found:
+            raise ValueError(f"{found} The scores are in {FLAGS.out}.") from None
+
+
+def _run(arguments):
     name, source = exactly(arguments, "MODEL", "INPUT")
     if FLAGS.server and FLAGS.runner != "local":
         raise UsageError(f"--server sends the rows to a server: it does not go with --runner={FLAGS.runner}.")
     if FLAGS.runner == "beam":
-        return _run_beam(name, source)
+        _run_beam(name, source)
+        return
     if FLAGS.beam_options:
         raise UsageError("--beam_options goes with --runner=beam.")
     out = pathlib.Path(FLAGS.out or "")
@@ -74,15 +89,17 @@ def run(arguments):
     import_tensorflow()
     from tfdgm.cli.served import model_at
 
+    found = NonFinite()
     with model_at(FLAGS.server, name, 128) as model:
-        rows = _write(out, model, name, source)
+        rows = _write(out, model, name, source, found)
     print(f"{rows:,} score{'s' if rows != 1 else ''}: {out}")
+    found.warn()
 
 
-def _write(out, model, name, source):
-    """The scores to the file `out` -> how many there are."""
+def _write(out, model, name, source, found):
+    """The scores to the file `out` -> how many there are. `found` counts those that are not finite."""
     from tfdgm import data
-    from tfdgm.cli.inputs import columns_of, condition_names, data_dtype, parse_condition, reading_of
+    from tfdgm.cli.inputs import columns_of, condition_names, data_dtype, file_levels, parse_condition, reading_of
     from tfdgm.written_aside import written_aside
 
     files = data.files_of(source)
@@ -92,7 +109,7 @@ def _write(out, model, name, source):
     classes = None if FLAGS.server else model.class_names
     condition = parse_condition(model, FLAGS.condition, classes) if names is None else None
     # A server tells that x is integers, but not how many levels they have.
-    levels = (2**31 if np.dtype(model.dtype).kind == "i" else None) if FLAGS.server else model.levels
+    levels = (2**31 if np.dtype(model.dtype).kind == "i" else None) if FLAGS.server else file_levels(model)
     # Every batch has the same size, so nothing compiles twice. One is a request to a server, of up to a megabyte.
     size = int(np.clip(2**18 // np.prod(model.event_shape), 16, 128)) if FLAGS.server else model.runner.rows_at_once
     options = {"data_dir": FLAGS.data_dir, "levels": levels, "dtype": data_dtype(model)}
@@ -103,9 +120,15 @@ def _write(out, model, name, source):
         batches = ((x, condition) for x in data.stream(source, size, split=FLAGS.split, **options))
     else:
         batches = _with_conditions(source, batch_size=size, condition=names, classes=classes, **options)
-    scores = _scores(model, batches, size)
+    scores = _counted(_scores(model, batches, size), found)
     with written_aside(out) as file:
         return _write_csv(file, scores) if out.suffix.lower() == ".csv" else _write_npy(file, out, scores)
+
+
+def _counted(scores, found):
+    for part in scores:
+        found.add(part)
+        yield part
 
 
 def _with_conditions(source, **options):

@@ -45,6 +45,13 @@ flags.DEFINE_string(
     "What the density depends on: 'label' (of images: the name of their folder), or columns with commas between: data.condition.",
     flag_values=FLAGS,
 )
+flags.DEFINE_string("weight", None, "A table's column, how much each row counts: data.weight.", flag_values=FLAGS)
+flags.DEFINE_list(
+    "integers",
+    None,
+    "A table's columns that are integers from 0 on, with commas between, which flows dequantize: data.integers.",
+    flag_values=FLAGS,
+)
 flags.DEFINE_integer("epochs", None, "Epochs at most: training.epochs.", flag_values=FLAGS)
 flags.DEFINE_float("learning_rate", None, "Of the optimizer: training.learning_rate.", flag_values=FLAGS)
 flags.DEFINE_integer("batch_size", None, "Rows per step: data.batch_size.", flag_values=FLAGS)
@@ -98,6 +105,8 @@ _SHORT = {
     "model": "model.class",
     "data": "data.source",
     "batch_size": "data.batch_size",
+    "integers": "data.integers",
+    "weight": "data.weight",
     "epochs": "training.epochs",
     "learning_rate": "training.learning_rate",
     "patience": "training.patience",

@@ -11,12 +11,14 @@ class Part:
 
     x: array or memory map [n, *event_shape], any real or integer dtype.
     condition: array [n, *condition_shape] of real values, or None.
+    weight: array [n], how much each row counts, or None.
     rows: the row numbers of `x` that belong to this part, in order.
     """
 
     x: np.ndarray
     condition: np.ndarray | None = None
     rows: np.ndarray | None = None
+    weight: np.ndarray | None = None
 
     def __post_init__(self):
         if self.rows is None:
@@ -51,7 +53,7 @@ def divide(part: Part, *, valid_fraction: float, test_fraction: float, seed: int
     num_valid = _count(n, valid_fraction)
     order = np.random.RandomState(seed).permutation(n)
     pieces = np.split(order, [num_test, num_test + num_valid])
-    test, valid, train = (Part(part.x, part.condition, part.rows[np.sort(p)]) for p in pieces)
+    test, valid, train = (dataclasses.replace(part, rows=part.rows[np.sort(p)]) for p in pieces)
     return {"train": train, "valid": valid, "test": test}
 
 

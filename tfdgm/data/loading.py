@@ -23,11 +23,13 @@ def load(
     batch_size: int | None = 256,
     data_dir: str | os.PathLike | None = None,
     condition: str | Sequence[str] | None = None,
+    weight: str | None = None,
     valid_fraction: float = 0.1,
     test_fraction: float = 0.1,
     seed: int = 0,
     shuffle: bool = True,
     levels: int | None = None,
+    integers: Sequence[str] = (),
     dtype: str = "float32",
     columns: Sequence[str] | None = None,
     classes: Sequence[str] | None = None,
@@ -48,6 +50,8 @@ def load(
       condition: "label" (named sets with labels) gives one-hot vectors; a column's name, or a list of them,
         takes these columns out of x (tables); an array's name (.npz); "label" (images) the name of the folder that each
         lies in (of a folder's files the uppermost one below it, `photos/cat/...`), one-hot. Default: no condition.
+      weight: a table's column that says how much each row counts, in the loss of a model and in what is estimated: not
+        negative, and divided by its mean over train, so that losses are weighted means. Default: all count the same.
       valid_fraction, test_fraction: for sources without these splits, drawn by a permutation of the rows
         fixed by `seed`. MNIST and its likes (60,000 train images) give their last 10,000 in TFDS's order for
         validation.
@@ -55,6 +59,8 @@ def load(
       shuffle: whether train is shuffled, anew in every epoch. valid and test never are.
       levels: x is integers 0..levels-1. Default: what the source says; integer arrays have their maximum + 1,
         tables are real-valued.
+      integers: names of a table's columns that are integers 0..L-1, L their largest + 1, beside real ones; x is of `dtype`,
+        and levels have one entry for each column, None where it is real.
       dtype: of real values, x and condition: "float32", or "float64" for a model in float64. Integers of a table's
         column that it does not keep, as IDs above 2^24 in float32, are a warning.
       columns: names of the columns that are x, as in training: a table with these in another order is put in
@@ -76,10 +82,12 @@ def load(
         source,
         data_dir=data_dir,
         condition=condition,
+        weight=weight,
         valid_fraction=valid_fraction,
         test_fraction=test_fraction,
         seed=seed,
         levels=levels,
+        integers=integers,
         dtype=dtype,
         columns=columns,
         classes=classes,
@@ -117,10 +125,12 @@ def load_arrays(
     *,
     data_dir: str | os.PathLike | None = None,
     condition: str | Sequence[str] | None = None,
+    weight: str | None = None,
     valid_fraction: float = 0.1,
     test_fraction: float = 0.1,
     seed: int = 0,
     levels: int | None = None,
+    integers: Sequence[str] = (),
     dtype: str = "float32",
     columns: Sequence[str] | None = None,
     classes: Sequence[str] | None = None,
@@ -132,8 +142,10 @@ def load_arrays(
     Files and "digits" need no TensorFlow; other named sets need none where `data_dir` holds what `pack` wrote.
     """
     _check_arguments(None, valid_fraction, test_fraction, levels, dtype)
-    reading = Reading.of(reading)
-    what = _read(_as_source(source), _folder(data_dir), condition, levels, dtype, columns, reading, classes, excerpt)
+    if integers and levels is not None:
+        raise DataError(f"Expected levels, for all columns, or integers, for some. Received: levels={levels} and integers.")
+    given, reading = condition if weight is None else _with_weight(source, condition, weight), Reading.of(reading)
+    what = _read(_as_source(source), _folder(data_dir), given, levels, dtype, columns, reading, classes, excerpt)
     parts = what.parts
     if len(parts) == 1:
         (part,) = parts.values()
@@ -144,7 +156,50 @@ def load_arrays(
     elif "test" not in parts:
         parts = content.divide(parts["train"], valid_fraction=0.0, test_fraction=test_fraction, seed=seed)
         parts["valid"] = what.parts["valid"]
-    return dataclasses.replace(what, parts=parts)
+    if integers:
+        what = dataclasses.replace(what, levels=_levels_of(what, [integers] if isinstance(integers, str) else integers))
+    return dataclasses.replace(what, parts=parts if weight is None else _weighted(parts, f"{source}, column {weight!r}"))
+
+
+def _levels_of(what, integers):
+    """The levels of each column of a table, None but of those that are integers."""
+    columns = what.columns or ()
+    for name in integers:
+        if name not in columns:
+            known = ", ".join(columns) or "columns without names"
+            raise DataError(f"{what.name}: no column {name!r} to be integers. It has: {known}.")
+    levels = [None] * len(columns)
+    for i, name in enumerate(columns):
+        if name in integers:
+            values = np.concatenate([np.unique(part.x[:, i]) for part in what.parts.values()])
+            bad = values[(values < 0) | (values != np.floor(values))]
+            if len(bad):
+                raise DataError(f"{what.name}, column {name!r}: expected integers, 0 or more. Received: {bad[0]:g}.")
+            levels[i] = max(2, int(values.max()) + 1)
+    return tuple(levels)
+
+
+def _with_weight(source, condition, weight):
+    """The columns that are read beside x, the weight last."""
+    if any(path.suffix.lower() not in (".csv", ".parquet") for path in files_of(source)) or not files_of(source):
+        raise DataError(f"A weight is read from a column of a table. Received: weight={weight!r} with {source}.")
+    return [*([condition] if isinstance(condition, str) else condition or ()), weight]
+
+
+def _weighted(parts, where):
+    """Parts whose condition's last column is their weight -> parts with weights, of mean 1 over train."""
+    weights = {key: part.condition[:, -1] for key, part in parts.items()}
+    least, mean = min(w.min() for w in weights.values()), np.mean(weights["train"][parts["train"].rows], dtype=np.float64)
+    if least < 0 or not mean:
+        raise DataError(f"{where}: expected weights that are not negative, some above 0. Received: from {least:g} on.")
+    return {
+        key: dataclasses.replace(
+            part,
+            condition=part.condition[:, :-1] if part.condition.shape[1] > 1 else None,
+            weight=(weights[key] / mean).astype(part.condition.dtype),
+        )
+        for key, part in parts.items()
+    }
 
 
 def pack(

@@ -21,7 +21,7 @@ class Splits:
     """Three splits of one data set: `train, valid, test = splits`.
 
     Each is a finite, re-iterable `tf.data.Dataset` of batches: dicts of "x" [n, *event_shape] and, where there is one,
-    "condition" [n, *condition_shape].
+    "condition" [n, *condition_shape]; "weight" [n], of mean 1 over train, where rows have weights.
 
     Attributes:
       name: the data set's name, or the path it came from.
@@ -131,6 +131,8 @@ def _gather_all(part, rows, dtype, condition_dtype):
     gather = {"x": _gather(part.x, rows, dtype)}
     if part.condition is not None:
         gather["condition"] = _gather(part.condition, rows, condition_dtype)
+    if part.weight is not None:
+        gather["weight"] = _gather(part.weight, rows, condition_dtype)
     return lambda i: {name: of_rows(i) for name, of_rows in gather.items()}
 
 

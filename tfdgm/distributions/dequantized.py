@@ -19,9 +19,12 @@ class Dequantized(Distribution):
     repeat, do not depend on the batch, and equal rows share one u. `log_prob(x, num_samples=K)` is the log of the mean of K
     densities, whose mean is a bound as well, and tends to log P(x).
 
+    Of a vector, some columns may be real: u is 0 there, and p(x) that of the mixed measure, whose sum over the integers and
+    integral over the real columns is 1.
+
     Args:
       density: a `Distribution` over the reals, whose x is the integer plus u (range [0, L]).
-      levels: L.
+      levels: L; or one for each column of a vector, None where it is real.
 
     Raises:
       ValueError: where the density's dtype cannot tell x + u from x at the highest level.
@@ -30,14 +33,16 @@ class Dequantized(Distribution):
     kind = "estimate"
 
     def __init__(self, density, levels, *, name="dequantized"):
-        if levels * np.finfo(density.dtype.as_numpy_dtype).eps > 1 / 8:
+        event = Event(density.event.shape, levels)
+        #: Which entries are integers, bool: of all entries alike, or of each column.
+        self.are_integers = np.array([level is not None for level in levels] if isinstance(event.levels, tuple) else True)
+        self._top = np.array(event.levels if self.are_integers.ndim == 0 else [level or 1 for level in levels]) - 1
+        if (self._top.max() + 1) * np.finfo(density.dtype.as_numpy_dtype).eps > 1 / 8:
             raise ValueError(
                 f"{density.dtype.name} has no room for noise of less than one level: take dtype='float64', or at most "
                 f"{int(1 / 8 / np.finfo(density.dtype.as_numpy_dtype).eps)} levels. Received: levels={levels}"
             )
-        super().__init__(
-            Event(density.event.shape, levels), dtype=density.dtype, condition_shape=density.condition_shape, name=name
-        )
+        super().__init__(event, dtype=density.dtype, condition_shape=density.condition_shape, name=name)
         self._density = density
 
     @property
@@ -50,7 +55,8 @@ class Dequantized(Distribution):
 
     def scoring_noise(self, seeds):
         """u of n rows, [n, *event_shape]."""
-        return uniforms(seeds, self.event.shape, self.density.dtype)
+        u = uniforms(seeds, self.event.shape, self.density.dtype)
+        return u if self.are_integers.all() else tf.where(self.are_integers, u, tf.zeros_like(u))
 
     def _log_prob_of_rows(self, x, condition, noise, known):
         return self.density.log_prob_of_rows(tf.cast(x, self.density.dtype) + noise, condition)
@@ -79,7 +85,8 @@ class Dequantized(Distribution):
 
     def _floor(self, x):
         # Clipped first: a float beyond the integers has no cast.
-        return tf.cast(tf.floor(tf.clip_by_value(x, 0, self.levels - 1)), self.dtype)
+        integers = tf.floor(tf.clip_by_value(x, tf.zeros((), x.dtype), tf.cast(self._top, x.dtype)))
+        return tf.cast(integers if self.are_integers.all() else tf.where(self.are_integers, integers, x), self.dtype)
 
     def _adapt(self, x, condition):
         # Other noise than scores are measured with, which would be fitted to.

@@ -23,7 +23,7 @@ def check_arguments(given: dict[str, Any]) -> None:
     for name in ("event_shape", "condition_shape"):
         if given.get(name) is not None:
             checked_sizes(name, given[name])
-    if given.get("levels") is not None:
+    if given.get("levels") is not None and not isinstance(given["levels"], (list, tuple)):  # Those are the event's to check.
         check_whole(2, 2**31, levels=given["levels"])
     if "seed" in given:
         check_whole(0, 2**31 - 1, seed=given["seed"])

@@ -4,7 +4,7 @@
 import contextlib
 import re
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 from tfdgm.arguments import check_whole
 from tfdgm.columns import in_order
 from tfdgm.distributions.known_entries import known_entries
-from tfdgm.event import numbers
+from tfdgm.event import Event, numbers
 from tfdgm.layers import moments
 from tfdgm.models import batch_sources
 from tfdgm.models.arguments import check_known
@@ -142,20 +142,54 @@ def _first_batches(data, count):
             return
 
 
-def warn_of_constants(x: np.ndarray) -> None:
-    """Warns of dimensions of x [n, *event_shape] that its dtype knows as one value, or as a few: no density can be learned."""
+def warn_of_columns(x: np.ndarray, event: Event, names: Sequence[str | int] | None = None) -> None:
+    """Warns of real dimensions of x [n, *event_shape] of which no density can be learned: those that its dtype knows as one
+    value, or as a few, and those whose values repeat, as integers do, onto which a density collapses."""
+    x = x.reshape(len(x), -1)
+    names = names if names and len(names) == x.shape[1] else None
+    levels = event.levels if isinstance(event.levels, tuple) else (event.levels,) * x.shape[1]
+    real = np.array([of_column is None for of_column in levels])
     deviation = np.atleast_1d(moments(x)[1])
     few = 100 * float(np.spacing(np.ones((), x.dtype)))
-    places = np.argwhere(deviation <= few * np.abs(np.atleast_1d(x[0])))
-    if len(x) > 1 and len(places):
-        first = tuple(places[0])
-        more = f" So do others, {len(places)} in all." if len(places) > 1 else ""
+    constant = real & (len(x) > 1) & (deviation <= few * np.abs(x[0]))
+    if constant.any():
+        i = int(np.argmax(constant))
         warnings.warn(
-            f"x[:, {', '.join(map(str, first))}] varies too little for {x.dtype}: standard deviation {deviation[first]:.3g}, at "
-            f"values like {np.atleast_1d(x[0])[first]:.9g}. Subtract an offset from it, or leave it out: its density means "
-            f"nothing.{more}",
-            stacklevel=3,
+            f"{_column(i, event.shape)} varies too little for {x.dtype}: standard deviation {deviation[i]:.3g}, at values like "
+            f"{x[0, i]:.9g}. Subtract an offset from it, or leave it out: its density means nothing.{_others(constant)}",
+            stacklevel=4,
         )
+    repeats = real & ~constant & (not event.missing) & _repeats(x[:: -(-len(x) // 10_000)])
+    if repeats.any():
+        listed = [f"{_column(i, event.shape)}{f' ({names[i]})' if names else ''}" for i in np.flatnonzero(repeats)[:3]]
+        warnings.warn(
+            f"The values of {', '.join(listed)} repeat, as integers do: a density collapses onto them, and its likelihood means "
+            "nothing. Flows take integers 0..L-1 by levels=(None, 100, ...), one for each column, `tfdgm train` by --integers. "
+            f"Noise as wide as their steps makes real ones of other values.{_others(repeats, len(listed))}",
+            stacklevel=4,
+        )
+
+
+def _repeats(x):
+    """Of each column of x [n, d], whether most of 20 rows or more are integers or on a grid, or many are one value."""
+    n = len(x)
+    if n < 20:
+        return np.zeros(x.shape[1], bool)
+    x = np.sort(x, axis=0)
+    new = np.concatenate([np.ones((1, x.shape[1]), bool), x[1:] != x[:-1]])
+    distinct = new.sum(axis=0)
+    step = max(5, n // 20)  # So many equal ones in a row are a twentieth of all.
+    atom = (x[step:] == x[:-step]).any(axis=0)
+    return ((x == np.floor(x)).all(axis=0) & (distinct < n)) | (distinct <= n / 10) | atom
+
+
+def _column(i, shape):
+    return f"x[:, {', '.join(map(str, np.unravel_index(i, shape or (1,))))}]"
+
+
+def _others(which, named=1):
+    count = int(which.sum())
+    return f" So do others, {count} in all." if count > named else ""
 
 
 def split_rows(data: dict | tf.data.Dataset, fraction: float) -> tuple[dict, dict]:

@@ -39,6 +39,9 @@ class DensityModel(MaximumLikelihood):
     arguments are plain values and are the config. `DensityModel.from_distribution` wraps any `tfd.Distribution`.
     """
 
+    #: Whether each x_i is an affine function of z_i, given the dimensions before it: over a single one, a Gaussian.
+    is_affine = False
+
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
         keras.saving.register_keras_serializable(package=cls.__module__.split(".")[0])(cls)
@@ -53,6 +56,12 @@ class DensityModel(MaximumLikelihood):
         check_arguments(instance._arguments)
         check_types(cls.__init__, (None, *args), kwargs)
         return instance
+
+    def _recorded(self, name, value):
+        """`value`, for which a default of None stands, in the config: an artifact keeps its meaning when the rule changes."""
+        if name in self._arguments:
+            self._arguments[name] = plain(value)
+        return value
 
     def _set_distribution(self, distribution, seed=0):
         """To be called at the end of a subclass's `__init__`."""

@@ -30,7 +30,7 @@ class GaussianMixture(DensityModel):
       event_shape: shape of one event; D is its size, and the model has K (1 + D + D (D + 1) / 2) parameters.
       num_components: K.
       levels: L for integer data 0..L-1, which is dequantized uniformly and carried to the real line; log_prob is then an
-        estimate, whose mean is a lower bound.
+        estimate, whose mean is a lower bound. Of a table, one for each column: (None, 100, 2), with None for real ones.
       standardize: subtracts the training data's mean and divides by its standard deviation, inside the model: `log_prob`
         stays that of the data as given.
       seed: of EM's start and the training noise.
@@ -57,7 +57,7 @@ class GaussianMixture(DensityModel):
         event_shape: Sequence[int],
         *,
         num_components: int = 10,
-        levels: int | None = None,
+        levels: int | Sequence[int | None] | None = None,
         standardize: bool = True,
         seed: int = 0,
         dtype: str | keras.DTypePolicy | None = None,

@@ -6,7 +6,7 @@ import keras
 from tfdgm.arguments import check_whole
 from tfdgm.bijectors import ActNorm, Bijector, MaskedAutoregressiveLayers
 from tfdgm.models.density_model import DensityModel
-from tfdgm.models.flows import flow_over
+from tfdgm.models.flows import default_widths, flow_over
 from tfdgm.networks import MADE
 
 
@@ -23,12 +23,13 @@ class MAF(DensityModel):
     Args:
       event_shape: shape of one event, e.g. (43,) or (8, 8).
       num_layers: K; 5 or 10 in the paper.
-      hidden_units: widths of each MADE's hidden layers.
+      hidden_units: widths of each MADE's hidden layers; by default two layers of 16 units a dimension, those
+        of the condition included, at least 64 and at most 512.
       activation: any Keras activation.
       residual: residual connections between hidden layers of one width.
       act_norm: an ActNorm after each layer.
       levels: L for integer data 0..L-1, which is dequantized uniformly and carried to the real line; log_prob is then an
-        estimate, whose mean is a lower bound.
+        estimate, whose mean is a lower bound. Of a table, one for each column: (None, 100, 2), with None for real ones.
       standardize: subtracts the training data's mean and divides by its standard deviation, inside the model: `log_prob`
         stays that of the data as given.
       condition_shape: shape of the condition c in p(x|c), or None.
@@ -52,16 +53,18 @@ class MAF(DensityModel):
         (TensorShape([8]), TensorShape([2, 3]))
     """
 
+    is_affine = True
+
     def __init__(
         self,
         event_shape: Sequence[int],
         *,
         num_layers: int = 5,
-        hidden_units: Sequence[int] = (512, 512),
+        hidden_units: Sequence[int] | None = None,
         activation: str | Callable = "relu",
         residual: bool = False,
         act_norm: bool = False,
-        levels: int | None = None,
+        levels: int | Sequence[int | None] | None = None,
         standardize: bool = True,
         condition_shape: Sequence[int] | None = None,
         seed: int = 0,
@@ -69,6 +72,8 @@ class MAF(DensityModel):
         name: str | None = None,
     ):
         super().__init__(dtype=dtype, name=name)
+        if hidden_units is None:
+            hidden_units = self._recorded("hidden_units", default_widths(event_shape, condition_shape, 512))
         bijectors = autoregressive_layers(
             event_shape, num_layers, hidden_units, activation, residual, act_norm, condition_shape, self.dtype_policy
         )

@@ -1,3 +1,5 @@
+import math
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -15,6 +17,7 @@ from tfdgm.layers import first_noise_row, noise_from_row
 from tfdgm.models import batch_sources, batches
 from tfdgm.models.batch_sources import as_batch
 from tfdgm.models.parts import layers_and_variables
+from tfdgm.non_finite import NonFinite, NonFiniteScoresWarning
 from tfdgm.traced import TracedOnce
 from tfdgm.training import StopOnNonFinite, computing_in, guarded_update, replica_id, total
 
@@ -168,7 +171,8 @@ class MaximumLikelihood(IsBuilt, TracedOnce, keras.Model):
         Raises:
           ValueError: for data that `log_prob` refuses, and for no rows.
         """
-        if "_use_cached_eval_dataset" not in kwargs:  # Not from within fit, where the data is checked already.
+        is_ours = "_use_cached_eval_dataset" not in kwargs
+        if is_ours:  # Not from within fit, where the data is checked already.
             batches.refuse(kwargs, "y")
             check_whole(num_samples=num_samples)
             once = isinstance(x, Iterator)
@@ -182,6 +186,13 @@ class MaximumLikelihood(IsBuilt, TracedOnce, keras.Model):
             result = super().evaluate(x, **kwargs)
         if not float(self._loss_metric.count.numpy()):
             raise ValueError("The tf.data is empty: expected at least one batch.")
+        loss = float(self._loss_metric.result().numpy())
+        if is_ours and not math.isfinite(loss):
+            warnings.warn(
+                f"The loss is {loss}: a row's log_prob is -inf or NaN. `predict` tells which.",
+                NonFiniteScoresWarning,
+                stacklevel=2,
+            )
         return result
 
     def lower_bound(
@@ -209,11 +220,15 @@ class MaximumLikelihood(IsBuilt, TracedOnce, keras.Model):
 
     def predict(self, x: Any, condition: ArrayLike | None = None, **kwargs) -> np.ndarray:
         """Keras's `predict`: log p(x) of each row of x (as in `fit`), a NumPy array [n], in nats. What it refuses, and its
-        numbers, are those of `log_prob`."""
+        numbers, are those of `log_prob`. A `NonFiniteScoresWarning` counts scores that are -infinity or NaN."""
         data = batches.training_data(self, x, condition)
         data = batches.batches(data, kwargs.pop("batch_size", None), kwargs.pop("steps", None))
         with batches.readable_errors():
-            return super().predict(data, **kwargs)
+            scores = super().predict(data, **kwargs)
+        found = NonFinite()
+        found.add(scores)
+        found.warn()
+        return scores
 
     def adapt(self, x: Any, condition: ArrayLike | None = None, *, sample_weight: ArrayLike | None = None) -> None:
         """Sets what depends on data from x (as in `fit`), as `fit` does before its first step. See `Distribution.adapt`."""
@@ -223,9 +238,17 @@ class MaximumLikelihood(IsBuilt, TracedOnce, keras.Model):
 
     def _adapt(self, data):
         with batches.readable_errors():
-            if self.distribution.event.levels is None:
-                batches.warn_of_constants(some_rows(batches.for_adapting(data), 65536)["x"])
-            self.distribution.adapt(batches.for_adapting(data))
+            rows = some_rows(batches.for_adapting(data), 65536)
+        event = self.distribution.event
+        if self.is_affine and event.size == 1:
+            warnings.warn(
+                f"{type(self).__name__} over one dimension can only be a Gaussian, however many layers it has. MADE(levels=None) "
+                "and GaussianMixture can be other densities.",
+                stacklevel=3,
+            )
+        if not event.is_discrete:
+            batches.warn_of_columns(rows["x"], event, self.column_names)
+        self.distribution.adapt([rows])
         self.adapted.assign(1)
 
     def _remember_columns(self, x, condition):

@@ -9,7 +9,7 @@ from tfdgm.bijectors import ActNorm, Coupling, Permute
 from tfdgm.elementwise import Affine
 from tfdgm.frozen_random import FrozenRandom
 from tfdgm.models.density_model import DensityModel
-from tfdgm.models.flows import flow_over
+from tfdgm.models.flows import default_widths, flow_over
 from tfdgm.networks import DenseNetwork
 
 
@@ -26,13 +26,14 @@ class RealNVP(DensityModel):
     Args:
       event_shape: shape of one event; flattened, of at least 2 dimensions.
       num_layers: number of couplings, K.
-      hidden_units: widths of the hidden layers of each coupling's `DenseNetwork`.
+      hidden_units: widths of the hidden layers of each coupling's `DenseNetwork`; by default two layers of 16 units a
+        dimension, those of the condition included, at least 64 and at most 256.
       activation: any Keras activation.
       residual: residual connections between hidden layers of one width.
       dropout: rate after each hidden layer, in training only.
       act_norm: an ActNorm after each coupling.
       levels: L for integer data 0..L-1, which is dequantized uniformly and carried to the real line; log_prob is then an
-        estimate, whose mean is a lower bound.
+        estimate, whose mean is a lower bound. Of a table, one for each column: (None, 100, 2), with None for real ones.
       standardize: subtracts the training data's mean and divides by its standard deviation, inside the model: `log_prob`
         stays that of the data as given.
       condition_shape: shape of the condition c in p(x|c), or None.
@@ -62,12 +63,12 @@ class RealNVP(DensityModel):
         event_shape: Sequence[int],
         *,
         num_layers: int = 8,
-        hidden_units: Sequence[int] = (256, 256),
+        hidden_units: Sequence[int] | None = None,
         activation: str | Callable = "relu",
         residual: bool = False,
         dropout: float = 0.0,
         act_norm: bool = True,
-        levels: int | None = None,
+        levels: int | Sequence[int | None] | None = None,
         standardize: bool = True,
         condition_shape: Sequence[int] | None = None,
         seed: int = 0,
@@ -75,6 +76,8 @@ class RealNVP(DensityModel):
         name: str | None = None,
     ):
         super().__init__(dtype=dtype, name=name)
+        if hidden_units is None:
+            hidden_units = self._recorded("hidden_units", default_widths(event_shape, condition_shape, 256))
         size = math.prod(event_shape)
         if size < 2:
             raise ValueError(f"RealNVP needs events of at least 2 dimensions. Received: event_shape={tuple(event_shape)}")

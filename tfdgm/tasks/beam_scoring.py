@@ -27,8 +27,10 @@ from tfdgm import data, serving
 from tfdgm.data import csv_files, finding, tables
 from tfdgm.data.reading import Reading
 from tfdgm.event import can_be_reshaped
+from tfdgm.non_finite import NonFinite
 
 INDEX = "index.csv"
+_INDEX_COLUMNS = ("scores", "input", "first_row", "rows", "not_finite", "first_not_finite")
 _SUFFIXES = (*tables.READERS, ".npy", ".npz")
 _OURS = re.compile(r"\d{6,}-\d{6,}\.csv|index\.csv|\..+\.new")
 
@@ -79,7 +81,8 @@ def score_files(path, source, out, *, condition=None, columns=None, reading=None
     """Scores every row of every file of `source` with the SavedModel at `path`: log p(x) in nats, in shards under `out`.
 
     `out` receives `FFFFFF-SSSSSS.csv`, shard S of file F, both counted from 0: a header `log_prob` and one score a row, in the
-    file's order; and at the end `index.csv` with the columns `scores, input, first_row, rows`, one line a shard. Shards in the
+    file's order; and at the end `index.csv` with the columns `scores, input, first_row, rows, not_finite, first_not_finite` (how
+    many scores are -inf or NaN, and the first such row of the shard, from 0), one line a shard. Shards in the
     order of their names are all rows of the files in the order of theirs. Without an index the run is not complete; it may be
     started again, and a shard that is written twice is the same. Memory does not grow with the files.
 
@@ -122,7 +125,8 @@ def score_files(path, source, out, *, condition=None, columns=None, reading=None
     dtype = "float64" if model.compute_dtype == "float64" else "float32"
     with _local(files[0]) as file, _named(files[0], file):
         first = files[0], _names(file, columns, reading)
-    read = {"levels": model.levels, "dtype": dtype, "columns": columns, **reading}
+    levels = None if isinstance(model.levels, tuple) else model.levels
+    read = {"levels": levels, "dtype": dtype, "columns": columns, **reading}
     reader = _Read(model.event_shape, rows_per_shard, first, read, reading)
     pipeline = beam.Pipeline(options=options)
     _empty(out)
@@ -144,8 +148,13 @@ def score_files(path, source, out, *, condition=None, columns=None, reading=None
         if found:
             raise data.DataError(found[-1]) from None
         raise
+    found = NonFinite()
     with io.TextIOWrapper(FileSystems.open(FileSystems.join(out, INDEX)), newline="") as file:
-        return sum(int(line["rows"]) for line in csv.DictReader(file))
+        for line in csv.DictReader(file):
+            first = int(line["first_not_finite"]) if line["first_not_finite"] else None
+            found.add_counted(int(line["not_finite"]), first, int(line["rows"]))
+    found.warn()
+    return found.rows
 
 
 class _Read(beam.DoFn):
@@ -179,12 +188,14 @@ def _write_shard(element, out):
     (number, shard, path, first), scores = element
     name, line = f"{number:06d}-{shard:06d}.csv", f"{csv_files.number_format(scores.dtype)}\n"
     _write(out, name, "log_prob\n" + "".join(line % score for score in scores.tolist()))
-    return name, path, first, len(scores)
+    found = NonFinite()
+    found.add(scores)
+    return name, path, first, len(scores), found.count, found.first
 
 
 def _write_index(lines, out):
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([("scores", "input", "first_row", "rows"), *sorted(lines)])
+    csv.writer(text, lineterminator="\n").writerows([_INDEX_COLUMNS, *sorted(lines)])
     _write(out, INDEX, text.getvalue())
 
 

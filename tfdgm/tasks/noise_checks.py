@@ -23,7 +23,9 @@ def checks(subject):
         yield Check.skip(names[0], f"the law of its noise is {type(source).__name__}'s own")
     if subject.is_dequantized:
         x = subject.cast(np.resize(subject.x, (len(seeds), *subject.x.shape[1:])))
-        yield noise_law(names[1], distribution.scoring_noise(seeds), "uniform")
+        noise = np.asarray(distribution.scoring_noise(seeds))
+        integers = np.broadcast_to(distribution.are_integers, noise.shape[1:])
+        yield noise_law(names[1], noise[:, integers], "uniform")
         n = len(subject.x)
         noise, condition = subject.noise_of_scores(subject.x), subject.conditions(n)
         score = subject.method(distribution, "log_prob_of_rows")(subject.cast(subject.x), condition, noise)
@@ -77,5 +79,7 @@ def standard_normal_score(name, base, z, tolerance):
 def samples_are_floors(name, x, real, levels, allowed):
     """How many rows of a sample x are not the floor, kept within the levels, of the density's sample from the same noise."""
     x, real = np.asarray(x), np.asarray(real, np.float64)
-    bad = (x != np.clip(np.floor(real), 0, levels - 1)).reshape(len(x), -1).any(axis=1)
+    top = np.array(levels, np.float64) - 1  # NaN of real columns, which stay as they are.
+    floors = np.where(np.isnan(top), real, np.clip(np.floor(real), 0, np.nan_to_num(top)))
+    bad = (x != floors).reshape(len(x), -1).any(axis=1)
     return Check(name, int(bad.sum()), allowed, f"rows of {len(x)}")

@@ -12,10 +12,11 @@ def checks(subject):
     model, x, tolerances = subject.model, subject.x, subject.tolerances
     scores = model.log_prob(x, condition=subject.condition)
     yield finite("finite log_prob", scores)
-    if np.issubdtype(x.dtype, np.floating):
+    if subject.distribution.levels is None:
         extreme = x.mean(axis=0, keepdims=True) + 1e3 * (1 + x.std(axis=0, keepdims=True))
     else:
-        extreme = np.full_like(x[:1], (subject.distribution.levels or 2) - 1)
+        top = [(level or 2) - 1 for level in np.ravel(subject.distribution.levels)]
+        extreme = np.broadcast_to(np.array(top, x.dtype), x[:1].shape)
     log_prob = subject.score_under_first(subject.distribution)
     yield rows_independent("rows scored independently", log_prob, x, extreme, tolerances.score)
     name = "float32 = float64"

@@ -33,6 +33,8 @@ class AnyBackendTrainer(Trainer):
         self.devices, self.identity = f" Keras runs on {backend}.", {"backend": backend}
 
     def load(self, data_dir):
+        if self.recipe.data["weight"] is not None:
+            raise RecipeError("[data]: weight needs TensorFlow. Image models under another backend take none.")
         options = {key: value for key, value in self.recipe.data_options().items() if key != "batch_size"}
         self.data = data.load_arrays(self.recipe.data["source"], data_dir=data_dir, **options)
         return tuple(len(self.data.parts[split].rows) for split in ("train", "valid", "test"))

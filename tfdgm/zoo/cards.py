@@ -18,10 +18,11 @@ class Data:
     validation: int
     test: int
     event_shape: tuple
-    levels: int | None
+    levels: int | tuple | None
     condition_shape: tuple | None
     condition: str | list | None = None
     columns: tuple | None = None
+    weight: str | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -83,7 +84,9 @@ class Card:
             *[(f"  {key}", f"{value}") for key, value in self.model["config"].items() if value is not None],
             ("data", f"{data.name}: {data.description}"),
             ("  columns", data.columns and textwrap.shorten(", ".join(data.columns), 120, placeholder=" ...")),
+            ("  integers", _integers(data)),
             ("  condition", condition and ", ".join(condition)),
+            ("  weight", data.weight and f"{data.weight}: NLLs are weighted means"),
             ("  split", f"{data.train:,} train, {data.validation:,} validation, {data.test:,} test rows"),
             ("  sha256", data.sha256),
             ("training", "{epochs} epochs, the best is {best_epoch}; {hours:.2f} hours; seed {seed}".format(**run)),
@@ -130,6 +133,14 @@ def table(cards, *, markdown=False):
     lines = [head, tuple("-" * width for width in widths), *rows]
     align = (str.ljust, str.ljust, str.ljust, str.rjust, str.rjust, str.rjust, str.ljust)
     return "\n".join("  ".join(a(cell, w) for a, cell, w in zip(align, row, widths, strict=True)).rstrip() for row in lines)
+
+
+def _integers(data):
+    """Of a table with some columns of integers: which, and how a density takes them."""
+    if not isinstance(data.levels, (list, tuple)):
+        return None
+    named = zip(data.columns, data.levels, strict=True)
+    return f"{', '.join(f'{name} 0..{levels - 1}' for name, levels in named if levels)}, by uniform dequantization"
 
 
 def _taken(cls, values):

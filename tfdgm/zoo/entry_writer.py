@@ -7,6 +7,7 @@ import shlex
 
 import numpy as np
 
+from tfdgm.distributions.some_rows import by_weight
 from tfdgm.training import pictures
 from tfdgm.zoo import entries, run_folder
 from tfdgm.zoo.cards import Card, Data
@@ -57,6 +58,7 @@ def _card(folder, recipe, splits, model, record, valid, test, more):
             condition_shape=splits.condition_shape,
             condition=recipe.data["condition"],
             columns=splits.columns,
+            weight=recipe.data["weight"],
         ),
         training={
             **recipe.training,
@@ -97,6 +99,7 @@ def _draw_samples(path, model, splits, seed, title):
         pictures.save_image(path, grid)
         return
     rows = _first_test_rows(splits, 2000)
+    rows = by_weight(rows, 2000) if "weight" in rows else rows  # As often as samples should be like them.
     samples = model.sample(len(rows["x"]), seed=seed, condition=rows.get("condition"))
     pictures.vectors(path, samples, rows["x"], names=splits.columns, title=title)
 

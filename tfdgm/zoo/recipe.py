@@ -18,10 +18,12 @@ SECTIONS = {
     "data": {
         "source": str,
         "condition": None,
+        "weight": None,
         "batch_size": 256,
         "valid_fraction": 0.1,
         "test_fraction": 0.1,
         "levels": None,
+        "integers": None,
         "seed": 0,
         **dict.fromkeys(reading.NAMES),
     },
@@ -65,9 +67,10 @@ class Recipe:
     |---|---|
     | [model] | `class`, and the arguments of that class in `tfdgm.models`; event_shape, levels and condition_shape come |
     |  | from the data |
-    | [data] | `source` (a name or a file), `condition`, `batch_size`, `valid_fraction`, `test_fraction`, `levels`, `seed`, |
-    |  | and how files are read, as in `tfdgm.data.load`: `header`, `keep`, `ignore`, `delimiter`, `decimal`, `encoding`, |
-    |  | `size`, `fit`, `color` |
+    | [data] | `source` (a name or a file), `condition`, `weight` (a table's column), `batch_size`, `valid_fraction`, |
+    |  | `test_fraction`, `levels`, `integers` (a table's columns that are, beside real ones), `seed`, and how files are |
+    |  | read, as in `tfdgm.data.load`: `header`, `keep`, `ignore`, `delimiter`, `decimal`, `encoding`, `size`, |
+    |  | `fit`, `color` |
     | [training] | `epochs`, `optimizer`, `learning_rate`, `schedule` (constant or cosine), `warmup_epochs` (of a |
     |  | rate that rises from 0; may be a fraction), `weight_decay`, `epsilon` (of Adam and its kin), `clipnorm`, |
     |  | `ema_momentum` (weights averaged over steps), `patience` (epochs without a better validation loss), |
