@@ -1,11 +1,10 @@
 _ROWS = 1000
-_OF_LOG_PROB = "-tf.reduce_mean(log_prob)`, with the standard error `tf.math.reduce_std(log_prob) / {rows} ** 0.5"
 _ESTIMATES = {
     "mean": "tf.reduce_mean(x, 0)`, with the standard error `tf.math.reduce_std(x, 0) / {rows} ** 0.5",
     "variance": "tf.math.reduce_variance(x, 0)",
     "stddev": "tf.math.reduce_std(x, 0)",
     "covariance": "tfp.stats.covariance(tf.reshape(x, ({rows}, -1)))",
-    "entropy": _OF_LOG_PROB,
+    "entropy": "-tf.reduce_mean(log_prob)`, with the standard error `tf.math.reduce_std(log_prob) / {rows} ** 0.5",
 }
 
 
