@@ -30,6 +30,7 @@ LEVELS = {
     "layers": 6,
     "data": 6,
     "event": 7,
+    "keras_weights": 7,
     "arguments": 8,
     "columns": 6,
     "frozen_random": 8,

@@ -4,8 +4,10 @@ from collections.abc import Sequence
 import tensorflow as tf
 from tensorflow_probability import bijectors as tfb
 
+from tfdgm.keras_weights import KerasWeights
 
-class Bijector(tfb.Bijector, abc.ABC):
+
+class Bijector(KerasWeights, tfb.Bijector, abc.ABC):
     """An invertible map of event vectors; z is the noise side, x the data side: x = forward(z).
 
     A subclass writes `forward_and_log_det(z, condition=None)` and `inverse_and_log_det(x, condition=None)`; each returns the

@@ -1,4 +1,5 @@
 import abc
+import inspect
 import math
 
 import keras
@@ -10,19 +11,21 @@ from tensorflow_probability import random as tfp_random
 
 from tfdgm._keras_compat import layers_of, parts_of
 from tfdgm.distributions.known_entries import known_entries
+from tfdgm.distributions.moments import Moments
 from tfdgm.distributions.noise import derived_seeds
 from tfdgm.distributions.some_rows import by_weight, some_rows
 from tfdgm.event import Event
 from tfdgm.frozen_random import FrozenRandom
+from tfdgm.keras_weights import KerasWeights
 from tfdgm.networks import AutoregressiveNetwork
 
 
-class Distribution(tfd.Distribution, abc.ABC):
+class Distribution(Moments, KerasWeights, tfd.Distribution, abc.ABC):
     """A `tfd.Distribution` over events of one shape, evaluated on rows; works wherever TFP takes a distribution.
 
     `log_prob(x, condition=None, num_samples=1, known=None)`: x [*batch, *event_shape] -> [*batch], nats; -infinity outside the
-    support, and where the numbers of the dtype end. `sample(n, seed, condition=None)`. A condition that it does not take is an
-    error.
+    support, and where the numbers of the dtype end. `sample(sample_shape, seed, condition=None)`. A condition that it
+    does not take is an error; one that it takes broadcasts to [*batch, *condition_shape], or [*sample_shape, *condition_shape].
 
     A subclass writes hooks on one batch axis: `_log_prob_of_rows`, `draw_noise` and `_from_noise`, and where it applies `_adapt`
     and `scoring_noise`. Noise is drawn apart from its use: drawn outside XLA and used inside, it is the same noise everywhere,
@@ -49,6 +52,12 @@ class Distribution(tfd.Distribution, abc.ABC):
     is_standard_normal = False
     #: f of x = f(z), or None: of flows, and of stock TFP's transformed distributions.
     bijector = None
+
+    def __new__(cls, *args, **kwargs):
+        # TFP would take those of the base class's `__init__` for `parameters`. In a lambda, which hides layers from `tf.Module`.
+        instance = super().__new__(cls)
+        instance.__dict__["_given"] = lambda: inspect.signature(cls.__init__).bind(None, *args, **kwargs)
+        return instance
 
     def __init__(
         self,
@@ -155,6 +164,18 @@ class Distribution(tfd.Distribution, abc.ABC):
     def unnormalized_log_prob(self, value, name="unnormalized_log_prob", **kwargs):
         """log_prob."""
         return super().unnormalized_log_prob(self._unrounded(value), name=name, **kwargs)
+
+    @property
+    def parameters(self):
+        """The arguments that it was made of; what scales conditions is its own."""
+        given = self._given()
+        given.apply_defaults()
+        own = {"condition_scaling": self.condition_scaling}
+        return {name: own.get(name, value) for name, value in list(given.arguments.items())[1:]}
+
+    def copy(self, **overrides):
+        """A distribution of the same class and arguments but for `overrides`; it shares the networks not given anew."""
+        return type(self)(**{**self.parameters, **overrides})
 
     def _unrounded(self, value):
         return tf.convert_to_tensor(value) if self.event.is_discrete else value
@@ -266,6 +287,11 @@ class Distribution(tfd.Distribution, abc.ABC):
         one that `log_prob_of_rows` takes."""
         return derived_seeds(self.seeds_of(self._entries(x)[0]), num_samples)
 
+    def _call_sample_n(self, sample_shape, seed, condition=None):
+        # TFP makes n of the sample shape before it asks for rows.
+        condition = self._condition_rows(condition, tf.reshape(tf.cast(sample_shape, tf.int32), (-1,)))
+        return super()._call_sample_n(sample_shape, seed, condition=condition)
+
     def _sample_n(self, n, seed=None, condition=None):
         n = tf.convert_to_tensor(n, tf.int32)
         seeds = tfp_random.split_seed(tfp_random.sanitize_seed(seed), n=n)
@@ -276,7 +302,14 @@ class Distribution(tfd.Distribution, abc.ABC):
         """A condition, broadcast to [*batch, *condition_shape], as rows. `_check_condition` tells what is wrong."""
         if condition is None or self.condition_shape is None:
             return condition
-        condition = tf.broadcast_to(condition, tf.concat([batch, self.condition_shape], axis=0))
+        condition, shape = tf.convert_to_tensor(condition), tf.concat([batch, self.condition_shape], axis=0)
+        try:
+            condition = tf.broadcast_to(condition, shape)
+        except (ValueError, tf.errors.InvalidArgumentError):
+            raise ValueError(
+                f"`condition` must be one of condition_shape={self.condition_shape}, or one for each x or sample, of shape "
+                f"{tf.get_static_value(shape)}. Received: condition.shape={tuple(condition.shape)}"
+            ) from None
         return tf.reshape(condition, (-1, *self.condition_shape))
 
     @property

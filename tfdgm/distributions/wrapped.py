@@ -47,6 +47,9 @@ class Wrapped(Distribution):
     def _default_event_space_bijector(self):
         return self.distribution.experimental_default_event_space_bijector()
 
+    def _moment(self, name, **kwargs):
+        return getattr(self.distribution, name)(**kwargs)
+
     def _vectorizes(self):
         """Whether rows that are drawn at once are those that are drawn one by one."""
         with tf.init_scope():

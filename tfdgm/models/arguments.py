@@ -1,5 +1,6 @@
 """Arguments of models and of their methods, beside x. Each error names what was expected and what came."""
 
+import inspect
 from typing import Any
 
 import keras
@@ -7,19 +8,28 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import ArrayLike
 
-from tfdgm.arguments import check_whole, checked_sizes
+from tfdgm.arguments import check_types, check_whole, checked_sizes
 from tfdgm.event import Event
+from tfdgm.unknown_name import unknown_name
 
 
-def plain(value: Any) -> Any:
-    """Tuples and numpy values as plain Python ones, for configs."""
-    if isinstance(value, (list, tuple)):
-        return tuple(plain(v) for v in value)
-    return value.tolist() if isinstance(value, (np.ndarray, np.generic)) else value
+def checked_arguments(cls: type, args: tuple, kwargs: dict[str, Any]) -> dict[str, Any]:
+    """The arguments of a model's `__init__` by name, defaults among them, as plain Python values for configs.
 
-
-def check_arguments(given: dict[str, Any]) -> None:
-    """A ValueError for what no model takes, of the arguments that mean the same in all."""
+    Raises:
+      TypeError: for one too many or too few, with the class's name; and the nearest, of a name that it does not have.
+      ValueError: for what no model takes, of the arguments that mean the same in all, and for another kind than the default's.
+    """
+    signature = inspect.signature(cls.__init__)
+    try:
+        bound = signature.bind(None, *args, **kwargs)
+    except TypeError as error:
+        known = list(signature.parameters)[1:]
+        strange = [name for name in kwargs if name not in known]
+        message = unknown_name(f"argument of {cls.__name__}", strange[0], known) if strange else f"{cls.__name__}: {error}"
+        raise TypeError(message) from None
+    bound.apply_defaults()
+    given = {name: plain(value) for name, value in list(bound.arguments.items())[1:]}
     for name in ("event_shape", "condition_shape"):
         if given.get(name) is not None:
             checked_sizes(name, given[name])
@@ -27,6 +37,15 @@ def check_arguments(given: dict[str, Any]) -> None:
         check_whole(2, 2**31, levels=given["levels"])
     if "seed" in given:
         check_whole(0, 2**31 - 1, seed=given["seed"])
+    check_types(cls.__init__, (None, *args), kwargs)
+    return given
+
+
+def plain(value: Any) -> Any:
+    """Tuples and numpy values as plain Python ones, for configs."""
+    if isinstance(value, (list, tuple)):
+        return tuple(plain(v) for v in value)
+    return value.tolist() if isinstance(value, (np.ndarray, np.generic)) else value
 
 
 def is_eager(*values: Any) -> bool:

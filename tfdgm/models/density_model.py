@@ -1,4 +1,3 @@
-import inspect
 import math
 import os
 
@@ -9,12 +8,13 @@ from numpy.typing import ArrayLike
 from tensorflow_probability import distributions as tfd
 
 from tfdgm import serving
-from tfdgm.arguments import check_types, check_whole
+from tfdgm.arguments import check_whole
 from tfdgm.columns import in_order
 from tfdgm.distributions import Distribution, Wrapped
 from tfdgm.event import Event
 from tfdgm.models import completion
-from tfdgm.models.arguments import check_arguments, check_can, check_condition, check_known, is_eager, plain, seeds_of_rows
+from tfdgm.models.arguments import check_can, check_condition, check_known, checked_arguments, is_eager, plain, seeds_of_rows
+from tfdgm.models.display import Display
 from tfdgm.models.maximum_likelihood import MaximumLikelihood
 from tfdgm.models.parts import build_layers
 from tfdgm.models.runner import Runner, of_batch
@@ -22,7 +22,7 @@ from tfdgm.models.runner import Runner, of_batch
 _NAMES = ("column_names", "condition_names", "class_names")  # In the config, once training data gave them.
 
 
-class DensityModel(MaximumLikelihood):
+class DensityModel(Display, MaximumLikelihood):
     """A density over events of one shape, as a Keras model: `compile`, `fit`, `log_prob`, `sample`, `export`.
 
     The loss is built in: the mean negative log-likelihood in nats. A negative loss is no error: a density may exceed 1.
@@ -33,6 +33,7 @@ class DensityModel(MaximumLikelihood):
         model.fit(x, validation_data=x_valid, epochs=10)
         model.log_prob(x)            # [n], nats
         model.sample(1000, seed=1)   # [1000, 43]
+        model.plot_samples(data=x)   # a picture, in a notebook; plot_history() of the last fit
         model.export("my_maf/1")     # a SavedModel; tfdgm.load("my_maf") gives the model back
 
     Subclasses build a `tfdgm.distributions.Distribution` in `__init__` and hand it to `_set_distribution`; their constructor
@@ -50,11 +51,7 @@ class DensityModel(MaximumLikelihood):
         # keras.Model drops constructor arguments; Layer records them for get_config. Defaults are recorded too, so that an
         # artifact keeps its meaning when a default changes.
         instance = keras.layers.Layer.__new__(cls)
-        bound = inspect.signature(cls.__init__).bind(None, *args, **kwargs)
-        bound.apply_defaults()
-        instance.__dict__["_arguments"] = {k: plain(v) for k, v in list(bound.arguments.items())[1:]}
-        check_arguments(instance._arguments)
-        check_types(cls.__init__, (None, *args), kwargs)
+        instance.__dict__["_arguments"] = checked_arguments(cls, args, kwargs)
         return instance
 
     def _recorded(self, name, value):

@@ -83,6 +83,9 @@ class _Mixture(Distribution):
         scale = tf.eye(size, batch_shape=[num_components], dtype=dtype)
         self.scale_tril = tfp_util.TransformedVariable(scale, tfb.FillScaleTriL(diag_shift=tf.cast(1e-4, dtype)))
 
+    def copy(self, **overrides):
+        raise NotImplementedError("A mixture makes its own weights: a copy would have others. Make another model, and `restore`.")
+
     def _log_prob_of_rows(self, x, condition, noise, known):
         scale = tf.convert_to_tensor(self.scale_tril)
         x = tf.transpose(tf.reshape(x, (-1, self.event_size)))

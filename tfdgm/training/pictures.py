@@ -1,5 +1,8 @@
-"""Pictures of a training and of samples, as .png files. matplotlib is imported when one is drawn, and needs no display."""
+"""Pictures of a training and of samples, as .png files, or written to an `io.BytesIO`. matplotlib is imported when one is drawn,
+and needs no display."""
 
+import contextlib
+import io
 import math
 import pathlib
 import textwrap
@@ -158,7 +161,7 @@ def save_image(path: pathlib.Path, image: np.ndarray) -> None:
     import matplotlib.image
 
     image = image if image.ndim == 3 else np.repeat(image[..., None], 3, axis=-1)
-    with written_aside(path) as file:
+    with _file(path) as file:
         matplotlib.image.imsave(file, image, format="png")
 
 
@@ -170,7 +173,8 @@ def curves(
     axes = figure.subplots()
     for name, label, color in (("loss", "train", _BLUE), ("val_loss", "validation", _ORANGE)):
         if history.get(name):
-            axes.plot(range(1, len(history[name]) + 1), history[name], color=color, label=label, linewidth=1.6)
+            marker = "o" if len(history[name]) == 1 else None  # Of one epoch there is no line.
+            axes.plot(range(1, len(history[name]) + 1), history[name], color=color, label=label, linewidth=1.6, marker=marker)
     values = np.array([v for name in ("loss", "val_loss") for v in history.get(name, [])])
     values = values[np.isfinite(values)]
     if len(values):
@@ -182,6 +186,8 @@ def curves(
         axes.plot(best_epoch, history["val_loss"][best_epoch - 1], "o", color=_ORANGE, label=f"best, epoch {best_epoch}")
     axes.set(xlabel="epoch", ylabel=f"negative log-likelihood, {unit}", title=title)
     axes.xaxis.get_major_locator().set_params(integer=True)
+    if len(history.get("loss", [])) == 1:
+        axes.set_xticks([1])
     axes.grid(color="#e6e6e6")
     axes.set_axisbelow(True)
     axes.legend(frameon=False)
@@ -190,26 +196,35 @@ def curves(
 
 
 def vectors(
-    path: pathlib.Path, samples: ArrayLike, data: ArrayLike, *, names: Sequence[str] | None = None, title: str = "", most: int = 5
+    path: pathlib.Path,
+    samples: ArrayLike,
+    data: ArrayLike | None = None,
+    *,
+    names: Sequence[str] | None = None,
+    title: str = "",
+    of_data: str = "data (test)",
+    most: int = 5,
 ) -> None:
-    """Samples beside data [n, D]: a pair plot of up to `most` dimensions, and histograms of the further ones (up to 20). `names`
-    are those of the dimensions, x0, x1, ... by default."""
-    samples, data = (np.asarray(x, np.float64).reshape(len(x), -1) for x in (samples, data))
-    size = data.shape[1]
-    names = [f"x{i}" for i in range(size)] if names is None else [textwrap.shorten(name, 20, placeholder="...") for name in names]
+    """Samples [n, D], beside data where it is given (`of_data` says what data): a pair plot of up to `most`
+    dimensions, and histograms of the further ones (up to 20). `names` are those of the dimensions, x0, x1, ... by default."""
+    clouds = ((data, _GREY, of_data), (samples, _BLUE, "samples"))
+    clouds = [(np.asarray(x, np.float64).reshape(len(x), -1), color, label) for x, color, label in clouds if x is not None]
+    size = clouds[0][0].shape[1]
+    names = [f"x{i}" for i in range(size)] if names is None else names
+    names = [textwrap.shorten(str(name), 20, placeholder="...") for name in names]
     paired, further = min(size, most), range(most, min(size, 20))
     columns = max(paired, 1)
     rows = paired + math.ceil(len(further) / columns)
     figure = _figure(max(2.1 * columns, 5), max(2.1 * rows, 3.6) + 0.6)
     axes = figure.subplots(rows, columns, squeeze=False)
-    limits = [_limits(data[:, i]) for i in range(size)]
+    limits = [_limits(clouds[0][0][:, i]) for i in range(size)]
     for row in range(paired):
         for column in range(paired):
             a = axes[row, column]
             if row == column:
-                _histogram(a, samples[:, row], data[:, row], limits[row])
+                _histogram(a, clouds, row, limits[row])
             elif row > column:
-                for x, color in ((data, _GREY), (samples, _BLUE)):
+                for x, color, _ in clouds:
                     a.scatter(x[:1000, column], x[:1000, row], s=9 if len(x) < 300 else 3, color=color, alpha=0.55, linewidths=0)
                 a.set(xlim=limits[column], ylim=limits[row])
             else:
@@ -220,24 +235,24 @@ def vectors(
                 a.set_ylabel(names[row], fontsize=8)
     for k, i in enumerate(further):
         a = axes[paired + k // columns, k % columns]
-        _histogram(a, samples[:, i], data[:, i], limits[i])
+        _histogram(a, clouds, i, limits[i])
         a.set_xlabel(names[i], fontsize=8)
     for a in axes.flat[paired * columns + len(further) :]:
         a.axis("off")
     for a in axes.flat:
         a.tick_params(labelsize=6)
         a.spines[["top", "right"]].set_visible(False)
-    handles = [_patch(_GREY, "data (test)"), _patch(_BLUE, "samples")]
+    handles = [_patch(color, label) for _, color, label in clouds]
     figure.suptitle(title, fontsize=10)
     figure.legend(handles=handles, loc="upper right", frameon=False, fontsize=9)
     _save(path, figure)
 
 
-def _histogram(axes, samples, data, limits):
-    bins = np.linspace(*limits, 1 + int(np.clip(1.5 * math.sqrt(len(data)), 8, 40)))
-    for x, color in ((data, _GREY), (samples, _BLUE)):
+def _histogram(axes, clouds, dimension, limits):
+    bins = np.linspace(*limits, 1 + int(np.clip(1.5 * math.sqrt(len(clouds[0][0])), 8, 40)))
+    for x, color, _ in clouds:
         weights = np.full(len(x), 1 / max(len(x), 1))
-        axes.hist(np.clip(x, *limits), bins, weights=weights, color=color, alpha=0.55)
+        axes.hist(np.clip(x[:, dimension], *limits), bins, weights=weights, color=color, alpha=0.55)
     axes.set(xlim=limits, yticks=[])
 
 
@@ -260,5 +275,9 @@ def _figure(width, height):
 
 
 def _save(path, figure):
-    with written_aside(path) as file:
+    with _file(path) as file:
         figure.savefig(file, format="png")
+
+
+def _file(path):
+    return contextlib.nullcontext(path) if isinstance(path, io.BytesIO) else written_aside(path)
