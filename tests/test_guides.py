@@ -35,6 +35,7 @@ def run(tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:An excerpt stands in:UserWarning")
 class TestGuides:
     def test_tables(self, run):
         names, printed = run("tables.md")
