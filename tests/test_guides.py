@@ -1,5 +1,6 @@
 """The guides of docs: every block of Python and every command in them runs as it stands, one after another in one folder."""
 
+import json
 import pathlib
 import re
 import shlex
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 
 ROOT = pathlib.Path(__file__).parent.parent
+NOTEBOOK = json.loads((ROOT / "docs" / "demo.ipynb").read_text())
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", flags=re.DOTALL | re.MULTILINE)
 
 
@@ -33,6 +35,7 @@ def run(tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:An excerpt stands in:UserWarning")
 class TestGuides:
     def test_tables(self, run):
         names, printed = run("tables.md")
@@ -58,6 +61,25 @@ class TestGuides:
         for draws in (names["posterior"], names["approximate"]):
             np.testing.assert_allclose(draws.mean(axis=0), mean, atol=0.1)
             assert draws.sum(axis=1).std() < 0.2
+
+    def test_questions(self, run, tmp_path):
+        run("questions.md")
+        assert (tmp_path / "grid.png").stat().st_size > 1000
+
+    def test_the_notebook(self, tmp_path, monkeypatch, capsys):
+        monkeypatch.chdir(tmp_path)
+        names = {}
+        for cell in NOTEBOOK["cells"]:
+            if cell["cell_type"] == "code":
+                exec(compile("".join(cell["source"]), "demo.ipynb", "exec"), names)
+        assert names["report"].passed and names["gain"].mean() > 0 and names["upright"].mean() > 0.9
+        np.testing.assert_allclose(names["served"], names["again"].log_prob(names["x"][:3]), rtol=1e-5)
+        assert "the flow wins by" in capsys.readouterr().out
+
+
+def test_the_notebook_holds_no_outputs():
+    assert NOTEBOOK["nbformat"] == 4 and len({cell["id"] for cell in NOTEBOOK["cells"]}) == len(NOTEBOOK["cells"])
+    assert all(not cell.get("outputs") and cell.get("execution_count") is None for cell in NOTEBOOK["cells"])
 
 
 @pytest.mark.parametrize("path", [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))], ids=lambda path: path.name)

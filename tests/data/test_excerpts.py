@@ -117,13 +117,16 @@ def test_they_are_package_data(monkeypatch):
     assert {pathlib.Path(path).name for path in files} == {"binarized_mnist.npz", "fashion_mnist.npz", "TERMS.md"}
 
 
-def test_how_to_make_the_set_of_larochelles_files(tmp_path, monkeypatch):
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs/data.md").read_text(), flags=re.DOTALL)
+def test_the_guide_s_python(tmp_path, monkeypatch, capsys):
+    first, to_pack = re.findall(r"```python\n(.*?)```", (ROOT / "docs/data.md").read_text(), flags=re.DOTALL)
     monkeypatch.chdir(tmp_path)
     x = {part: np.random.default_rng(i).integers(0, 2, (3, 784), "uint8") for i, part in enumerate(("train", "valid", "test"))}
     for part, rows in x.items():
         np.savetxt(f"binarized_mnist_{part}.amat", rows, fmt="%d")
-    exec(compile(blocks[-1], "data.md", "exec"), {})
+    with pytest.warns(UserWarning, match="An excerpt stands in"):
+        exec(compile(first, "data.md", "exec"), {})
+    assert capsys.readouterr().out == "500 rows; of an excerpt, the whole has 10000\n"
+    exec(compile(to_pack, "data.md", "exec"), {})
     content = data.load_arrays("binarized_mnist", data_dir=tmp_path / "data")
     for part, rows in x.items():
         np.testing.assert_array_equal(content.parts[part].x.reshape(-1, 784), rows)

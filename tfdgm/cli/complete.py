@@ -4,8 +4,8 @@ Usage: tfdgm complete MODEL --out FILE.png [--data SOURCE] [--rows N] [--num 16]
 
 MODEL is an autoregressive model of images: MADE, PixelCNN, GatedPixelCNN, ... --num images, evenly spread over --split, are
 completed from their first --rows rows. The picture shows each image, what is kept of it, and --samples completions, side by
-side. Without --data, the images are of what the model was trained on, split as in its training. The same seed gives the same
-picture.
+side. Without --data, the images are of what the model was trained on, split as in its training (or an excerpt of it, as in
+`tfdgm evaluate`). The same seed gives the same picture.
 
 For a model whose order is not row by row, each completion is chosen among --num_candidates; the more, the nearer to an exact one.
 

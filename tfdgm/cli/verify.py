@@ -3,8 +3,8 @@
 Usage: tfdgm verify MODEL [--data SOURCE]
 
 Prints a table of checks, each with the error found and the error allowed. The exit code is 1 where one fails. The rows to check
-with are test rows of --data, or of what the model was trained on, or where neither is known, samples of the model. Its SavedModel
-is checked as it lies in its folder, against the model that is loaded from there.
+with are test rows of --data, or of what the model was trained on (or an excerpt of it, as in `tfdgm evaluate`), or where neither
+is known, samples of the model. Its SavedModel is checked as it lies in its folder, against the model that is loaded from there.
 
 Examples:
   tfdgm verify maf_digits
