@@ -31,6 +31,7 @@ LEVELS = {
     "data": 6,
     "event": 7,
     "arguments": 8,
+    "from_outside": 8,
     "frozen_random": 8,
     "unknown_name": 8,
     "written_aside": 8,
