@@ -6,7 +6,7 @@ import itertools
 import math
 import pathlib
 import typing
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import tensorflow as tf
 from google.protobuf import message
@@ -126,14 +126,14 @@ def building(path: pathlib.Path, description: dict) -> Iterator[None]:
                 raise OutsideError(f"`{name}` is larger than all {count:,} weights together. Received: {str(value)[:80]}")
         if math.prod(config.get("event_shape") or ()) > _MOST_DIMENSIONS:
             raise OutsideError(f"`event_shape` has more than {_MOST_DIMENSIONS:,} dimensions")
-        with tf.variable_creator_scope(_at_most(2 * len(weights) + 100)):  # Metrics and what is replaced have variables, too.
+        with tf.variable_creator_scope(at_most(2 * len(weights) + 100)):  # Metrics and what is replaced have variables, too.
             yield
     except (TypeError, ValueError, AttributeError, LookupError, OverflowError, MemoryError, tf.errors.OpError) as error:
         raise ArtifactError(f"{path} is damaged, or was written by another tfdgm ({description['tfdgm']}): {error}") from None
 
 
-def _at_most(most):
-    """A creator of variables, for `tf.variable_creator_scope`, that makes so many and no more."""
+def at_most(most: int) -> Callable:
+    """A creator of variables, for `tf.variable_creator_scope`, that makes so many, and then raises an OutsideError."""
     made = itertools.count(1)
 
     def make(next_creator, **kwargs):

@@ -80,6 +80,8 @@ def _only_computes(op):
     definition = op_definition(op)
     if definition is None or op in _STATEFUL:
         return op in _STATEFUL
+    if op.startswith("_") or "Dataset" in op:  # TensorFlow's own, and pipelines of data, which may come from files.
+        return False
     takes_text = any(argument.type in (types_pb2.DT_STRING, types_pb2.DT_STRING_REF) for argument in definition.input_arg)
     says = {attribute.name for attribute in definition.attr if "string" in attribute.type}
     return not (definition.is_stateful or takes_text or says - _TEXTS)

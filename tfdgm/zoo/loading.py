@@ -2,10 +2,12 @@ import pathlib
 import zipfile
 
 import keras
+import tensorflow as tf
 
 import tfdgm.models  # Registers the classes that an artifact names.
 from tfdgm import serving
 from tfdgm.from_outside import MOST_BYTES, OutsideError, parse_json
+from tfdgm.serving.artifact import at_most
 from tfdgm.unknown_name import unknown_name
 from tfdgm.zoo import entries
 
@@ -53,6 +55,8 @@ def _of_keras_file(path):
         cls = keras.saving.get_registered_object(str(config.get("registered_name")))
         if not (isinstance(cls, type) and issubclass(cls, tfdgm.models.DensityModel)):  # Before anything of it is built.
             raise OutsideError(f"it holds a {config.get('class_name')}, which is no DensityModel known here")
-        return keras.saving.load_model(path)
+        with tf.variable_creator_scope(at_most(path.stat().st_size // 64 + 100)):  # Each is a data set in the file.
+            return keras.saving.load_model(path)
     except (zipfile.BadZipFile, ValueError, TypeError, LookupError, AttributeError, OSError, EOFError, ImportError) as error:
-        raise serving.ArtifactError(f"{path} cannot be loaded: {str(error).splitlines()[0]}") from None
+        cause = str(error).split("Exception encountered: ")[-1].split("\n")[0]  # Keras shows the whole config first.
+        raise serving.ArtifactError(f"{path} cannot be loaded: {cause or type(error).__name__}") from None
