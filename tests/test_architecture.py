@@ -33,6 +33,7 @@ LEVELS = {
     "keras_weights": 7,
     "arguments": 8,
     "columns": 6,
+    "from_outside": 8,
     "frozen_random": 8,
     "traced": 8,
     "unknown_name": 8,

@@ -1,7 +1,7 @@
 """What Keras and TensorFlow keep private and we need; no other file uses such members.
 
-Without them, layers inside layers and inside distributions are not found. Delete a function when its library has a public one
-(there is none in Keras 3.15 and TensorFlow 2.21).
+Without them, layers inside layers and inside distributions are not found, and what an operation does is not known. Delete a
+function when its library has a public one (there is none in Keras 3.15 and TensorFlow 2.21).
 """
 
 
@@ -14,6 +14,16 @@ def parts_of(module, predicate):
     """All that a `tf.Module`, or a module inside it, has as attribute and `predicate` holds of, in the order of attribute names,
     so that equal structures give equal lists."""
     return module._flatten(predicate=predicate)
+
+
+def op_definition(name):
+    """The OpDef by which TensorFlow knows an operation: its inputs, attributes, whether it has a state. None for one it does not.
+
+    Imported here: layers do without TensorFlow.
+    """
+    from tensorflow.python.framework import op_def_registry
+
+    return op_def_registry.get(name)
 
 
 class IsBuilt:

@@ -24,6 +24,18 @@ class TestZoo:
         monkeypatch.setenv("TFDGM_ZOO_DIR", str(run_folder.parent))
         assert "no zoo entry 'made_digit'. Did you mean 'made_digits'" in fails("zoo", "made_digit")
 
+    def test_a_damaged_card_does_not_hide_the_others(self, cli, tmp_path, monkeypatch):
+        # Of a zoo with no trained run of its own, beside which the repository's is listed.
+        for name, content in (("broken", "{"), ("none", "null"), ("half", '{"name": "half"}')):
+            (tmp_path / name).mkdir()
+            (tmp_path / name / "card.json").write_text(content)
+        monkeypatch.setenv("TFDGM_ZOO_DIR", str(tmp_path))
+        result = cli("zoo")
+        assert result.code == 0 and "\nmaf_digits " in result.out
+        for name in ("broken", "none", "half"):
+            (line,) = (line for line in result.err.splitlines() if name in line)
+            assert line.startswith("tfdgm: warning: ") and "damaged" in line and f"\n{name} " not in result.out
+
     def test_an_untrained_recipe(self, fails, tmp_path, monkeypatch):
         (tmp_path / "iaf_mine").mkdir()
         (tmp_path / "iaf_mine" / "recipe.toml").write_text("")

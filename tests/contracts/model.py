@@ -136,10 +136,11 @@ class ModelContract(ModelCase):
         (model, folder), condition = exported, None if self.condition is None else self.condition[:16]
         checks = list(artifact_checks.saved_model(model, self.x[:16], condition, folder / "1", self.artifact_tolerance))
         checks.append(artifact_checks.loaded_back(lambda m: m.log_prob(self.x[:16], condition), model, folder / "1"))
-        names = ["SavedModel: log_prob", "SavedModel: sample", "SavedModel: complete", "load: log_prob"]
-        assert [check.name for check in checks] == names
+        signatures = ("signatures", "log_prob", "sample", "encode", "decode", "complete")
+        assert [check.name for check in checks] == [*(f"SavedModel: {name}" for name in signatures), "load: log_prob"]
         for check in checks:
-            if check.name == "SavedModel: complete" and not hasattr(model.distribution, "complete_from_noise"):
+            signature = check.name.removeprefix("SavedModel: ")
+            if signature in ("encode", "decode", "complete") and signature not in model.distribution.functions():
                 assert check.skipped
             else:
                 passes(check)

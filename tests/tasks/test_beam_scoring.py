@@ -6,6 +6,9 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.stats
+import tensorflow as tf
+from tensorflow_probability import distributions as tfd
 
 import tfdgm
 from tfdgm.cli.main import main
@@ -347,6 +350,14 @@ class TestHandler:
         """The reason for `LogProbHandler`: Beam's TensorFlow handlers call this."""
         with pytest.raises(ValueError, match="SavedModel format is not supported"):
             keras.models.load_model(model / "1")
+
+    def test_the_graph_is_run_where_there_is_no_config(self, tmp_path):
+        normal = tfd.MultivariateNormalDiag(tf.Variable([1.0, 2.0]), tf.Variable([1.0, 3.0]))
+        tfdgm.DensityModel.from_distribution(normal).export(tmp_path / "1")
+        x = np.float32([[0.5, -1.0], [2.0, 0.0]])
+        handler = beam_scoring.LogProbHandler(tmp_path)
+        (scores,) = handler.run_inference([x], handler.load_model())
+        np.testing.assert_allclose(scores, scipy.stats.norm([1, 2], [1, 3]).logpdf(x).sum(axis=1), rtol=1e-5)
 
     def test_the_model_is_loaded_once_for_all_shards(self, model, parts, tmp_path, monkeypatch):
         loads = []

@@ -1,4 +1,5 @@
 import functools
+import json
 import logging
 import shutil
 
@@ -13,9 +14,11 @@ from tensorflow_probability import distributions as tfd
 import tfdgm
 from tfdgm import networks
 from tfdgm.distributions.noise import uniforms
+from tfdgm.serving.signatures import signatures
 from tfdgm.tasks import (
     Check,
     Report,
+    artifact_checks,
     bijector_checks,
     density_checks,
     evidence,
@@ -50,15 +53,16 @@ AUTOREGRESSIVE = [
     "family: mass",
 ]
 SAMPLES = ["same seed, same sample", "more samples begin alike"]
-ARTIFACT = ["SavedModel: log_prob", "SavedModel: sample", "SavedModel: complete", "load: log_prob"]
+SIGNATURES = [f"SavedModel: {name}" for name in ("signatures", "log_prob", "sample", "encode", "decode", "complete")]
+ARTIFACT = [*SIGNATURES, "load: log_prob"]
 NAMES = [*SCORES, *FLOW, *MASS, *NETWORKS, *NOISE, *BASE, *AUTOREGRESSIVE, *SAMPLES, *ARTIFACT]
 
 #: What does not apply to, or is not seen of, three dimensions of each.
 SKIPPED = {
-    "made_categorical": {*FLOW, *MASS[2:], *NOISE[1:], *BASE},
-    "maf_condition": {FLOW[3], *MASS[:3], *NOISE[1:], *AUTOREGRESSIVE, ARTIFACT[2]},
-    "maf_levels_act_norm": {FLOW[3], *MASS[:3], *AUTOREGRESSIVE, ARTIFACT[2]},
-    "gaussian_mixture": {*MASS[:3], *NETWORKS, *NOISE, *BASE, *AUTOREGRESSIVE, ARTIFACT[2]},
+    "made_categorical": {*FLOW, *MASS[2:], *NOISE[1:], *BASE, *ARTIFACT[3:5]},
+    "maf_condition": {FLOW[3], *MASS[:3], *NOISE[1:], *AUTOREGRESSIVE, ARTIFACT[5]},
+    "maf_levels_act_norm": {FLOW[3], *MASS[:3], *AUTOREGRESSIVE, ARTIFACT[5]},
+    "gaussian_mixture": {*MASS[:3], *NETWORKS, *NOISE, *BASE, *AUTOREGRESSIVE, ARTIFACT[5]},
 }
 
 
@@ -126,7 +130,7 @@ class TestVerify:
         report = tfdgm.verify(model, artifact=False)
         assert report.passed, str(report)
         assert not report["total mass"].skipped
-        assert [check.name for check in report.checks] == NAMES[:-4]
+        assert [check.name for check in report.checks] == NAMES[: -len(ARTIFACT)]
         assert report["samples as often as P(x)"].passed and report["score below log P(x)"].passed
         assert "log_prob is one draw of an estimate whose mean is a lower bound" in report.title
 
@@ -370,6 +374,13 @@ class TestSavedModels:
         model.use_xla = False
         return randomize(model, seed)
 
+    def as_before_digests(self, path):
+        """Exports of before held no digests of their files."""
+        file = path / "assets.extra" / "tfdgm.json"
+        description = json.loads(file.read_text())
+        del description["sha256"]
+        file.write_text(json.dumps(description))
+
     @pytest.mark.slow
     def test_a_sound_folder_passes(self, tmp_path):
         self.model().export(tmp_path / "1")
@@ -392,8 +403,27 @@ class TestSavedModels:
         self.model().export(tmp_path / "1")
         self.model(**other).export(tmp_path / "other" / "1")
         shutil.copy(tmp_path / "other" / "1" / "saved_model.pb", tmp_path / "1" / "saved_model.pb")
+        with pytest.raises(tfdgm.serving.ArtifactError, match=r"damaged: saved_model\.pb is not what was exported"):
+            tfdgm.verify(tmp_path / "1")
+        self.as_before_digests(tmp_path / "1")
         report = tfdgm.verify(tmp_path / "1")
         assert report["SavedModel: log_prob"].passed is False and report["load: log_prob"].passed
+
+    @pytest.mark.parametrize("name", ["serving_default", "log_prob", "sample", "encode", "decode"])
+    def test_every_signature_is_compared(self, name, tmp_path):
+        # All but one are the model's.
+        own, other = (randomize(tfdgm.models.RealNVP((2,), num_layers=2, hidden_units=(4,)), seed) for seed in (0, 1))
+        own.use_xla = False
+        module = tf.Module()
+        module.models = [own._all_weights, other._all_weights]
+        functions = {**signatures(own), name: signatures(other)[name]}
+        tf.saved_model.save(module, str(tmp_path), signatures=functions)
+        (tmp_path / "assets.extra").mkdir()
+        description = {"tfdgm": "0.1.0", "class": None, "config": None, "weights": []}
+        (tmp_path / "assets.extra" / "tfdgm.json").write_text(json.dumps(description))
+        checks = artifact_checks.saved_model(own, own.sample(8, seed=1).numpy(), None, tmp_path, 1e-5)
+        failed = [check.name for check in checks if check.passed is False]
+        assert failed == [f"SavedModel: {'log_prob' if name == 'serving_default' else name}"]
 
     @pytest.mark.slow
     def test_cut_variables(self, tmp_path):
@@ -401,8 +431,11 @@ class TestSavedModels:
         variables = tmp_path / "1" / "variables" / "variables.data-00000-of-00001"
         whole = variables.read_bytes()
         variables.write_bytes(whole[:-100])  # The weights are whole; what a server reads besides is not.
+        with pytest.raises(tfdgm.serving.ArtifactError, match=r"damaged: variables/.*00001 is not what was exported"):
+            tfdgm.verify(tmp_path)
+        self.as_before_digests(tmp_path / "1")
         report = tfdgm.verify(tmp_path)
-        assert report["SavedModel: log_prob"].passed is False
+        assert report["SavedModel: signatures"].passed is False
         variables.write_bytes(whole[: len(whole) // 20])
         with pytest.raises(tfdgm.serving.ArtifactError, match="damaged"):
             tfdgm.verify(tmp_path / "1")

@@ -1,3 +1,5 @@
+import json
+import os
 import resource
 
 import keras
@@ -89,6 +91,39 @@ class TestCheckpoints:
         state = tmp_path / "c" / "state.npz"
         state.write_bytes(state.read_bytes()[:-200])
         with pytest.raises(CheckpointError, match=r"state\.npz is damaged"):
+            Checkpoints(tmp_path / "c").restore(model())
+
+    @pytest.mark.parametrize(
+        ("name", "value", "message"),
+        [
+            ("epochs", "3", "epochs must be int. Received: '3'"),
+            ("epochs", None, "epochs must be int"),
+            ("best_epoch", "../../other", r"best_epoch must be int \| None. Received: '../../other'"),
+            ("best_epoch", 7, r"best-7\.npz is damaged"),
+            ("history", [1], "history must be dict"),
+            ("seconds", "long", "seconds must be float"),
+            ("stopped", "no", "stopped must be bool"),
+            (None, [], "the whole must be dict"),
+        ],
+    )
+    def test_what_a_state_says_is_checked(self, name, value, message, tmp_path):
+        fit(model(), Checkpoints(tmp_path / "c"), 1)
+        with np.load(tmp_path / "c" / "state.npz") as file:
+            state = dict(file)
+        meta = value if name is None else {**json.loads(str(state["meta"])), name: value}
+        np.savez(tmp_path / "c" / "state.npz", **{**state, "meta": json.dumps(meta)})
+        with pytest.raises(CheckpointError, match=message):
+            Checkpoints(tmp_path / "c").restore(model())
+
+    def test_pipes_and_the_best_weights_of_another(self, tmp_path):
+        fit(model(), Checkpoints(tmp_path / "c"), 1)
+        best = tmp_path / "c" / "best-1.npz"
+        np.savez(best, meta="{}", **{"00000": np.zeros(3)})
+        with pytest.raises(CheckpointError, match="holds other weights"):
+            Checkpoints(tmp_path / "c").restore(model())
+        best.unlink()
+        os.mkfifo(best)
+        with pytest.raises(CheckpointError, match="it is no file"):
             Checkpoints(tmp_path / "c").restore(model())
 
     def test_a_full_disk_leaves_the_last_state_whole(self, tmp_path):

@@ -70,6 +70,62 @@ class TestTable:
         assert readme.read_text() == "no marks"
 
 
+def without(*keys):
+    return lambda card: {key: value for key, value in card.items() if key not in keys}
+
+
+def within(section, **values):
+    return lambda card: {**card, section: {**card[section], **values}}
+
+
+DAMAGED = {
+    "list": (lambda card: [], "the card must be dict. Received: \\[\\]"),
+    "none": (lambda card: None, "the card must be dict. Received: None"),
+    "text": (lambda card: "x", "the card must be dict"),
+    "empty": (lambda card: {}, "the card must have name, model, data, training, is_bound, validation, test"),
+    "no_test": (without("test"), "the card must have test"),
+    "no_data": (lambda card: {**card, "data": None}, "the card.data must be dict. Received: None"),
+    "columns_number": (within("data", columns=3), "data.columns must be .*str.* Received: 3"),
+    "columns_numbers": (within("data", columns=[1, 2, 3]), "data.columns must be .*str"),
+    "condition": (within("data", condition={"a": 1}), "data.condition must be str"),
+    "rows": (within("data", train="many"), "data.train must be int. Received: 'many'"),
+    "nll_none": (within("test", nll=None), "test.nll must be float. Received: None"),
+    "nll_huge": (within("test", nll=10**400), "test.nll must be float"),
+    "hours": (within("training", hours="1"), "training.hours must be float"),
+    "no_epochs": (lambda card: {**card, "training": {"seed": 1}}, "training must have best_epoch, epochs, hours"),
+    "weights": (within("model", parameters=None), "model.parameters must be int"),
+    "config": (within("model", config=[1]), "model.config must be dict"),
+    "machine": (lambda card: {**card, "machine": {}}, "machine must have accelerators, cores, cpu"),
+    "accelerators": (within("machine", accelerators="GPU"), "machine.accelerators must be list"),
+    "published": (lambda card: {**card, "published": {"value": 3}}, "published must be "),
+    "versions": (lambda card: {**card, "versions": ["keras"]}, "versions must be dict"),
+    "name": (lambda card: {**card, "name": ["a"]}, "name must be str"),
+    "is_bound": (lambda card: {**card, "is_bound": "no"}, "is_bound must be bool"),
+}
+CARD = pathlib.Path(__file__).resolve().parents[2] / "zoo" / "maf_digits" / "card.json"
+
+
+class TestDamage:
+    @pytest.mark.parametrize(("damage", "message"), DAMAGED.values(), ids=DAMAGED)
+    def test_says_what_is_wrong(self, damage, message, tmp_path):
+        (tmp_path / "card.json").write_text(json.dumps(damage(json.loads(CARD.read_text()))))
+        with pytest.raises(ZooError, match=f"The card of .* is damaged: .*{message}"):
+            Card.of(tmp_path)
+
+    @pytest.mark.parametrize("content", [b"", b"{", b"[" * 10**5, b"\xff", None])
+    def test_what_is_no_json(self, content, tmp_path):
+        os.mkfifo(tmp_path / "card.json") if content is None else (tmp_path / "card.json").write_bytes(content)
+        with pytest.raises(ZooError, match=r"card\.json is damaged"):
+            Card.of(tmp_path)
+
+    def test_whatever_is_taken_can_be_printed(self, tmp_path):
+        card = json.loads(CARD.read_text())
+        for key in ("validation", "test"):
+            card[key] = {"nll": float("nan"), "standard_error": float("inf"), "bits_per_dim": None, "rows": -1}
+        (tmp_path / "card.json").write_text(json.dumps({**card, "versions": {}, "published": None, "date": ""}))
+        assert "nan" in Card.of(tmp_path).text() and "nan" in table([Card.of(tmp_path)])
+
+
 class TestText:
     def test_a_person_reads_all_of_it(self, card, bound):
         for part in (card.data.sha256, card.command, card.machine["cpu"], "240 train", "reached", "exact"):

@@ -1,4 +1,6 @@
 import copy
+import datetime
+import os
 import pathlib
 
 import pytest
@@ -41,6 +43,20 @@ class TestReading:
     def test_not_toml(self, tmp_path):
         (tmp_path / "a.toml").write_text("[model\n")
         with pytest.raises(RecipeError, match=r"a\.toml is not TOML"):
+            Recipe.read(tmp_path / "a.toml")
+
+    @pytest.mark.parametrize(
+        ("content", "message"),
+        [
+            (b"\xff", "expected text in UTF-8"),
+            (b"a = " + b"[" * 10**5, "is not TOML"),
+            (b"a = " + b"1" * 10**5, "is not TOML"),
+            (None, "expected a file. Received: a pipe or device"),
+        ],
+    )
+    def test_what_is_no_recipe_in_other_ways(self, content, message, tmp_path):
+        os.mkfifo(tmp_path / "a.toml") if content is None else (tmp_path / "a.toml").write_bytes(content)
+        with pytest.raises(RecipeError, match=message):
             Recipe.read(tmp_path / "a.toml")
 
     def test_missing_file(self, tmp_path):
@@ -143,6 +159,29 @@ class TestErrors:
             ({"data": {"source": "digits"}}, r"\[model\] must have class"),
             ({"model": {"class": "MAF"}}, r"\[data\] must have source"),
             ({**SECTIONS, "training": 3}, r"expected \[training\] with keys"),
+            (changed("training", epsilon=-1), "epsilon must be a number above 0, .* Received: -1"),
+            (changed("training", epsilon=0), "epsilon must be a number above 0"),
+            (changed("training", epsilon=float("nan")), "epsilon must be a number above 0"),
+            (changed("training", warmup_epochs=1e300), r"warmup_epochs must be at least 0, and 1e\+06 at most"),
+            (changed("training", warmup_epochs=float("nan")), "warmup_epochs must be at least 0"),
+            (changed("training", weight_decay=float("inf")), "weight_decay must be at least 0"),
+            (changed("training", learning_rate=10**400), "learning_rate must be a number above 0, and finite in float32"),
+            (changed("training", clipnorm=1e300), "clipnorm must be a number above 0, and finite in float32"),
+            (changed("training", epochs=10**30), r"epochs must be below 2\*\*31"),
+            (changed("training", seed=-1), "seed must be an integer of at least 0"),
+            (changed("training", optimizer={"class_name": "Adam"}), "optimizer must be a plain value"),
+            (changed("data", batch_size=2**40), r"batch_size must be below 2\*\*31"),
+            (changed("data", valid_fraction=-0.1), "valid_fraction must be at least 0, and 1 at most"),
+            (changed("data", test_fraction=float("nan")), "test_fraction must be at least 0, and 1 at most"),
+            (changed("data", condition={"a": 1}), r"condition must be a plain value.* Received: {'a': 1}"),
+            (changed("data", condition=[1, 2]), r"condition must be str \| list\[str\]"),
+            (changed("data", condition=3), r"condition must be str \| list\[str\]"),
+            (changed("data", header="yes"), r"header must be bool \| None. Received: 'yes'"),
+            (changed("data", ignore=[1]), r"ignore\[0\] must be str"),
+            (changed("model", activation={"class_name": "TextVectorization"}), "activation must be a plain value"),
+            (changed("model", hidden_units=[datetime.date(2020, 1, 1)]), "hidden_units must be a plain value"),
+            (changed("published", name=3, value=1.0, unit="nats", source="x"), "name must be a string"),
+            (changed("published", name="x", value=float("nan"), unit="nats", source="x"), "value must be finite"),
             (["model"], "Expected a dict"),
         ],
     )

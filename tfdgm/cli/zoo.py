@@ -11,10 +11,12 @@ Examples:
   tfdgm zoo maf_digits
 """
 
+import warnings
+
 from absl import flags
 
 from tfdgm.cli.usage import exactly
-from tfdgm.zoo import cards, entries
+from tfdgm.zoo import ZooError, cards, entries
 
 FLAGS = flags.FlagValues()
 
@@ -23,9 +25,14 @@ def run(arguments):
     if arguments:
         print(cards.Card.of(exactly(arguments, "NAME")).text())
         return
-    names = entries.names()
-    if names:
-        print(cards.table([cards.Card.of(name) for name in names]))
+    names, found = entries.names(), []
+    for name in names:
+        try:
+            found.append(cards.Card.of(name))
+        except ZooError as error:
+            warnings.warn(str(error), stacklevel=2)
+    if found:
+        print(cards.table(found))
     untrained = [name for name in entries.recipe_names() if name not in names]
     if untrained:
         print(f"{chr(10) if names else ''}Recipes not trained yet: {', '.join(untrained)}")

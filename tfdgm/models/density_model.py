@@ -252,6 +252,7 @@ class _FromDistribution(DensityModel):
 
     def get_config(self):
         raise NotImplementedError(
-            "A model made by from_distribution has no config. To load its weights, build the distribution again, then "
-            "`DensityModel.from_distribution(distribution).restore(path)`."
+            "A model made by from_distribution has no config, so that no .keras file can hold it. Its weights can be kept: by "
+            "`export(path)` or `save_weights(file)`. To load them, build the distribution again, then "
+            "`DensityModel.from_distribution(distribution)` and its `restore(path)` or `load_weights(file)`."
         )

@@ -7,23 +7,23 @@ import warnings
 import keras
 import numpy as np
 import tensorflow as tf
-from google.protobuf import message
-from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow_probability import distributions as tfd
 
 import tfdgm
 from tfdgm._keras_compat import layers_of
 from tfdgm.layers import premask
+from tfdgm.serving.artifact import (
+    DESCRIPTION,
+    PRECISIONS,
+    ArtifactError,
+    building,
+    check_files,
+    digests,
+    read_description,
+    weight_name,
+)
 from tfdgm.serving.signatures import signatures
 from tfdgm.serving.warmup import write_warm_up_requests
-
-#: What `export` can store kernels as.
-PRECISIONS = ("float32", "bfloat16", "float16")
-DESCRIPTION = pathlib.Path("assets.extra") / "tfdgm.json"
-
-
-class ArtifactError(ValueError):
-    """A SavedModel that cannot be read or written."""
 
 
 def export(
@@ -66,7 +66,7 @@ def export(
         functions = signatures(model, sampler, [(model.weights[i], kept) for i, kept in stored.items()])
         tf.saved_model.save(module, str(aside), signatures=functions)
         (aside / DESCRIPTION).parent.mkdir(exist_ok=True)
-        options = {"precision": precision, "sampler": sampler and sampler.name, "max_batch": max_batch}
+        options = {"precision": precision, "sampler": sampler and sampler.name, "max_batch": max_batch, "sha256": digests(aside)}
         (aside / DESCRIPTION).write_text(json.dumps({**_description(model), **options}, indent=1))
         if max_batch:
             write_warm_up_requests(aside, path.resolve().parent.name, functions, sorted({1, max_batch}))
@@ -124,9 +124,9 @@ def find_saved_model(path: str | os.PathLike) -> pathlib.Path:
         _put_back(old.with_name(old.name[1:-4]))
     if (path / "saved_model.pb").exists():
         return path
-    versions = sorted((int(p.name), p) for p in path.glob("*") if p.name.isdigit()) if path.is_dir() else []
+    versions = [p for p in path.glob("*") if p.name.isascii() and p.name.isdigit() and p.is_dir()]
     if versions:
-        return versions[-1][1]
+        return max(versions, key=lambda p: int(p.name))
     what = "is a file" if path.exists() else "does not exist"
     what = "holds no saved_model.pb and no numbered version folder" if path.is_dir() else what
     raise ArtifactError(f"Expected the folder of a SavedModel. Received: {path}, which {what}.")
@@ -138,28 +138,32 @@ def load(path: str | os.PathLike) -> keras.Model:
     Of kernels stored as float16 or bfloat16 the rounded values come back, with a warning: the model is the one that is served.
     """
     path = find_saved_model(path)
-    description = _read_description(path)
-    if description["class"] is None:
+    description = read_description(path)
+    if description["class"] is None or description["config"] is None:
         raise ArtifactError(
             f"{path} was exported by DensityModel.from_distribution, whose distribution is not in the artifact. Build the "
             "distribution again, then `DensityModel.from_distribution(distribution).restore(path)`."
         )
     cls = keras.saving.get_registered_object(description["class"])
-    if cls is None:
+    if not (isinstance(cls, type) and issubclass(cls, keras.Model)):
         raise ArtifactError(f"{path} holds a {description['class']}, which is not known here: import the module that defines it.")
-    try:
+    stored = check_files(path, description)
+    with building(path, description):
         model = cls.from_config(description["config"])
-    except TypeError as error:
-        raise ArtifactError(f"{path} was written by another tfdgm ({description['tfdgm']}): {error}") from None
-    restore(model, path)
+        if not hasattr(model, "distribution"):  # A Keras model of others.
+            raise TypeError(f"{description['class']} is no density")
+    _restore(model, path, description, stored)
     return model
 
 
 def restore(model: keras.Model, path: str | os.PathLike) -> None:
     """Sets the weights of `model` from the SavedModel at `path`, bit for bit."""
     path = find_saved_model(path)
-    description = _read_description(path)
-    _check_graph(path)
+    description = read_description(path)
+    _restore(model, path, description, check_files(path, description))
+
+
+def _restore(model, path, description, stored):
     weights, written = model.weights, [(w["shape"], w["dtype"]) for w in description["weights"]]
     distribution = model.distribution
     scalings = [d.condition_scaling for d in (distribution.density, distribution.source) if d.condition_scaling is not None]
@@ -177,8 +181,7 @@ def restore(model: keras.Model, path: str | os.PathLike) -> None:
             f"first difference: {next(((e, w) for e, w in zip(expected, written, strict=False) if e != w), 'their number')}."
         )
     try:
-        checkpoint = tf.train.load_checkpoint(str(path / "variables" / "variables"))
-        values = [checkpoint.get_tensor(f"weights/{i:04d}/.ATTRIBUTES/VARIABLE_VALUE") for i in range(len(expected))]
+        values = [stored.get_tensor(weight_name(i)) for i in range(len(expected))]
     except (tf.errors.OpError, ValueError, RuntimeError, IndexError) as error:
         raise ArtifactError(f"The SavedModel at {path} is damaged: {str(error).splitlines()[0]}") from None
     for weight, value in zip(weights, values, strict=True):
@@ -187,26 +190,5 @@ def restore(model: keras.Model, path: str | os.PathLike) -> None:
         warnings.warn(
             f"{path} stores its kernels as {description['precision']}: the weights are rounded, and the scores those that it "
             "serves, not those of the model before its export.",
-            stacklevel=2,
+            stacklevel=3,
         )
-
-
-def _check_graph(path):
-    """An ArtifactError where saved_model.pb, which is what a server reads, cannot be read, though we need only the rest."""
-    try:
-        whole = bool(saved_model_pb2.SavedModel.FromString((path / "saved_model.pb").read_bytes()).meta_graphs)
-    except (OSError, message.DecodeError):
-        whole = False
-    if not whole:
-        raise ArtifactError(f"The SavedModel at {path} is damaged: saved_model.pb cannot be read.")
-
-
-def _read_description(path):
-    try:
-        description = json.loads((path / DESCRIPTION).read_text())
-        read = {key: description[key] for key in ("tfdgm", "class", "config", "weights")}
-        return {**read, "precision": description.get("precision", "float32")}
-    except FileNotFoundError:
-        raise ArtifactError(f"{path} was not written by tfdgm: it has no {DESCRIPTION}.") from None
-    except (ValueError, KeyError, TypeError) as error:
-        raise ArtifactError(f"The SavedModel at {path} is damaged: {DESCRIPTION} cannot be read ({error}).") from None

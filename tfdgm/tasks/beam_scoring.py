@@ -36,7 +36,10 @@ _OURS = re.compile(r"\d{6,}-\d{6,}\.csv|index\.csv|\..+\.new")
 
 
 class LogProbHandler(ModelHandler):
-    """Beam's `ModelHandler` of a SavedModel's `log_prob` signature: arrays [k, *event_shape] -> [k], nats.
+    """Beam's `ModelHandler` of a SavedModel's log_prob: arrays [k, *event_shape] -> [k], nats.
+
+    The model is built anew from its config. Of a SavedModel without one (`DensityModel.from_distribution`), or whose class is not
+    known where it runs, the `log_prob` signature is run, if its graph only computes (`serving.load_graph`).
 
     Beam's own TensorFlow handlers (2.77) load with `keras.models.load_model`, which in Keras 3 refuses SavedModels. Each array
     is one example to Beam, and is scored in batches of 2^18 numbers, but 16 rows at least and 4096 at most.
@@ -53,28 +56,37 @@ class LogProbHandler(ModelHandler):
 
     def load_model(self):
         with _local(self.path) as folder:
-            return tf.saved_model.load(str(serving.find_saved_model(folder)))
+            try:
+                return serving.load(folder)
+            except serving.ArtifactError:
+                return _Signature(serving.load_graph(folder)["log_prob"])
 
     def run_inference(self, batch, model, inference_args=None):
-        log_prob = model.signatures["log_prob"]
-        specs = log_prob.structured_input_signature[1]
-        spec = specs["x"]
-        size = min(4096, max(16, 2**18 // math.prod(spec.shape[1:])))
+        size = min(4096, max(16, 2**18 // math.prod(model.event_shape)))
         for x in batch:
-            yield np.concatenate([self._score(log_prob, specs, x[i : i + size]) for i in range(0, len(x), size)])
-
-    def _score(self, log_prob, specs, x):
-        inputs = {"x": tf.cast(x.reshape(-1, *specs["x"].shape[1:]), specs["x"].dtype)}
-        if self.condition is not None:
-            condition = tf.cast(self.condition, specs["condition"].dtype)
-            inputs["condition"] = tf.repeat(condition[None], len(x), axis=0)
-        return log_prob(**inputs)["log_prob"].numpy()
+            x = x.reshape(-1, *model.event_shape)
+            parts = [model.log_prob(x[i : i + size], self.condition) for i in range(0, len(x), size)]
+            yield np.concatenate(parts)
 
     def get_num_bytes(self, batch):
         return sum(x.nbytes for x in batch)
 
     def get_metrics_namespace(self):
         return "tfdgm"
+
+
+class _Signature:
+    """The `log_prob` signature of a SavedModel, as a model's method."""
+
+    def __init__(self, signature):
+        self._signature, self._specs = signature, signature.structured_input_signature[1]
+        self.event_shape = tuple(self._specs["x"].shape[1:])
+
+    def log_prob(self, x, condition=None):
+        inputs = {"x": tf.cast(x, self._specs["x"].dtype)}
+        if condition is not None:
+            inputs["condition"] = tf.repeat(tf.cast(condition, self._specs["condition"].dtype)[None], len(x), axis=0)
+        return self._signature(**inputs)["log_prob"]
 
 
 def score_files(path, source, out, *, condition=None, columns=None, reading=None, options=(), rows_per_shard=None):

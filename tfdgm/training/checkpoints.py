@@ -4,12 +4,25 @@ import os
 import pathlib
 import shutil
 import time
+import typing
 import zipfile
 
 import keras
 import numpy as np
 
+from tfdgm.from_outside import parse_json
 from tfdgm.written_aside import written_aside
+
+
+class _Meta(typing.TypedDict):
+    run: dict | None
+    epochs: int
+    steps: int
+    history: dict
+    stopped: bool
+    best_epoch: int | None
+    seconds: float
+    best_loss: typing.NotRequired[float]
 
 
 class CheckpointError(ValueError):
@@ -75,7 +88,7 @@ class Checkpoints(keras.callbacks.Callback):
         with strategy.scope() if strategy else contextlib.nullcontext():
             model.optimizer.build(model.trainable_variables)
         variables = _variables(model)
-        meta, values = _read(state)
+        meta, values = _read(state, _Meta)
         if meta["run"] != self.run:
             changes = ", ".join(_differences(meta["run"], self.run))
             raise CheckpointError(f"{self.folder} belongs to a run with other settings ({changes}).")
@@ -87,8 +100,9 @@ class Checkpoints(keras.callbacks.Callback):
         self.steps = meta["steps"]
         self.best_epoch, self.seconds = meta["best_epoch"], meta["seconds"]
         if self.best_epoch is not None:
-            self.best_loss = meta["best_loss"]
-            self._best_weights = _read(self._best_path())[1]
+            self.best_loss, self._best_weights = meta.get("best_loss", float("inf")), _read(self._best_path())[1]
+            if [w.shape for w in self._best_weights] != [tuple(w.shape) for w in model.weights]:
+                raise CheckpointError(f"{self._best_path()} holds other weights than this model.")
         return True
 
     def set_best_weights(self, model: keras.Model) -> None:
@@ -177,10 +191,12 @@ def _write(path, meta, values):
         np.savez(file, meta=json.dumps(meta), **{f"{i:05d}": value for i, value in enumerate(values)})
 
 
-def _read(path):
+def _read(path, kind=dict):
     try:
+        if path.exists() and not path.is_file():  # To read a pipe takes for ever.
+            raise ValueError("it is no file")
         with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as file:  # NumPy leaves a damaged file open.
-            return json.loads(str(file["meta"])), [file[name] for name in sorted(file.files) if name != "meta"]
+            return parse_json(str(file["meta"]), kind), [file[name] for name in sorted(file.files) if name != "meta"]
     except (ValueError, KeyError, EOFError, zipfile.BadZipFile, FileNotFoundError) as error:
         raise CheckpointError(f"The checkpoint {path} is damaged: {error}") from None
 

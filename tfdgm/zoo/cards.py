@@ -2,9 +2,35 @@
 
 import dataclasses
 import textwrap
+import typing
 
+from tfdgm.from_outside import OutsideError, check
 from tfdgm.zoo import entries
 from tfdgm.zoo.evaluation import Evaluation
+
+# What a card's dicts must hold; they may hold more.
+_Model = typing.TypedDict("_Model", {"class": str, "config": dict, "parameters": int})
+
+
+class _Training(typing.TypedDict):
+    epochs: int
+    best_epoch: int
+    hours: float
+    seed: int
+
+
+class _Published(typing.TypedDict):
+    name: str
+    value: float
+    unit: str
+    source: str
+    reached: bool
+
+
+class _Machine(typing.TypedDict):
+    cpu: str
+    cores: int
+    accelerators: list[str]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -17,11 +43,11 @@ class Data:
     train: int
     validation: int
     test: int
-    event_shape: tuple
-    levels: int | tuple | None
-    condition_shape: tuple | None
-    condition: str | list | None = None
-    columns: tuple | None = None
+    event_shape: tuple[int, ...]
+    levels: int | list[int | None] | None
+    condition_shape: tuple[int, ...] | None
+    condition: str | list[str] | None = None
+    columns: tuple[str, ...] | None = None
     weight: str | None = None
 
 
@@ -39,15 +65,15 @@ class Card:
     """
 
     name: str
-    model: dict
+    model: _Model
     data: Data
-    training: dict
+    training: _Training
     is_bound: bool
     kind: str | None = None
     validation: Evaluation
     test: Evaluation
-    published: dict | None = None
-    machine: dict
+    published: _Published | None = None
+    machine: _Machine
     versions: dict
     date: str
     command: str
@@ -58,12 +84,13 @@ class Card:
         values = entries.card(name)
         try:
             return cls.from_dict(values)
-        except (KeyError, TypeError) as error:
+        except OutsideError as error:
             raise entries.ZooError(f"The card of {name} is damaged: {error}") from None
 
     @classmethod
     def from_dict(cls, values):
-        """From the content of a card.json; keys that no field has are left out."""
+        """From the content of a card.json; keys that no field has are left out. An OutsideError for what is no card."""
+        check(values, cls, "the card")
         figures = {split: _taken(Evaluation, values[split]) for split in ("validation", "test")}
         return _taken(cls, {**values, "data": _taken(Data, values["data"]), **figures})
 

@@ -1,9 +1,9 @@
 """Where the zoo lies, and what is in it. Imports no TensorFlow."""
 
-import json
 import os
 import pathlib
 
+from tfdgm.from_outside import OutsideError, parse_json, read_text
 from tfdgm.unknown_name import unknown_name
 
 
@@ -31,7 +31,7 @@ def recipe_names():
 def find(name):
     """The folder of the entry `name`; a ZooError that suggests the nearest for a name that is none."""
     for folder in folders():
-        if (folder / str(name) / "card.json").is_file() and is_name(name):
+        if is_name(name) and (folder / name / "card.json").exists():
             return folder / name
     untrained = " Its recipe is there, but no run yet: `tfdgm train` makes it." if str(name) in recipe_names() else ""
     raise ZooError(f"{unknown_name('zoo entry', name, names())}{untrained}")
@@ -52,10 +52,10 @@ def is_name(text):
 
 def card(name):
     """The card of an entry, by name or folder: a dict, as the run wrote it: `card("maf_digits")["test"]["nll"]`, nats."""
-    path = pathlib.Path(name) if not is_name(name) or pathlib.Path(name, "card.json").is_file() else find(name)
+    path = pathlib.Path(name) if not is_name(name) or pathlib.Path(name, "card.json").exists() else find(name)
     try:
-        return json.loads((path / "card.json").read_text())
+        return parse_json(read_text(path / "card.json"))
     except FileNotFoundError:
         raise ZooError(f"{path} holds no card.json: it is no zoo entry and no finished run.") from None
-    except ValueError as error:
+    except (OutsideError, OSError) as error:
         raise ZooError(f"{path / 'card.json'} is damaged: {error}") from None

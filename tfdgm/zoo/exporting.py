@@ -1,7 +1,9 @@
 import json
 import pathlib
+import typing
 
 from tfdgm import data
+from tfdgm.from_outside import OutsideError, parse_json, read_text
 from tfdgm.training import AutoregressiveTrainer
 from tfdgm.zoo import run_folder
 from tfdgm.zoo.entry_writer import write_entry
@@ -9,6 +11,20 @@ from tfdgm.zoo.evaluation import evaluate
 from tfdgm.zoo.recipe import Recipe, RecipeError
 from tfdgm.zoo.tensorflow_trainer import build_model
 from tfdgm.zoo.trainer import count_weights
+
+
+class _Record(typing.TypedDict):
+    recipe: dict
+    sha256: str
+    backend: str
+    epochs: int
+    best_epoch: int
+    best_loss: float
+    seconds: float
+    history: dict
+    machine: dict
+    versions: dict
+    date: str
 
 
 def export_run(folder, *, data_dir=None, report=print):
@@ -25,7 +41,10 @@ def export_run(folder, *, data_dir=None, report=print):
     """
     folder = pathlib.Path(folder).expanduser()
     recipe = Recipe.read(folder / "recipe.toml")
-    record = json.loads((folder / run_folder.RECORD).read_text())
+    try:
+        record = parse_json(read_text(folder / run_folder.RECORD), _Record)
+    except OutsideError as error:
+        raise RecipeError(f"{folder / run_folder.RECORD} is damaged: {error}") from None
     if record["recipe"] != json.loads(json.dumps(recipe.identity)):
         raise RecipeError(f"{folder / 'recipe.toml'} is another recipe than the one that {run_folder.RECORD} there tells of.")
     splits = data.load(recipe.data["source"], data_dir=data_dir, **recipe.data_options())

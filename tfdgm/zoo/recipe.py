@@ -7,8 +7,10 @@ import glob
 import json
 import pathlib
 import tomllib
+import typing
 
 from tfdgm.data import reading
+from tfdgm.from_outside import OutsideError, check, is_plain, read_text
 from tfdgm.unknown_name import unknown_name
 from tfdgm.zoo import entries
 
@@ -53,6 +55,11 @@ UNITS = ("nats", "bits/dim")
 _INTEGERS = {"batch_size": 1, "levels": 2, "epochs": 1, "patience": 1, "accumulate_steps": 2, "steps_per_execution": 1, "seed": 0}
 _NUMBERS = ("valid_fraction", "test_fraction", "value", "learning_rate", "warmup_epochs", "weight_decay", "epsilon", "clipnorm",
             "ema_momentum")  # fmt: skip
+_ABOVE_0 = ("learning_rate", "clipnorm", "epsilon")
+_LARGEST = 3.4e38  # In float32.
+#: Numbers from 0 on, with the largest that is taken.
+_FROM_0 = {"warmup_epochs": 1e6, "weight_decay": _LARGEST, "valid_fraction": 1, "test_fraction": 1}
+_KINDS = {"condition": str | list[str] | None, **typing.get_type_hints(reading.Reading)}
 _CHOICES = {"optimizer": OPTIMIZERS, "schedule": SCHEDULES, "precision": PRECISIONS, "unit": UNITS}
 
 
@@ -99,14 +106,14 @@ class Recipe:
             file = pathlib.Path(path).expanduser()
             file = file / "recipe.toml" if file.is_dir() else file
         try:
-            text = file.read_bytes().decode()
-            return cls(tomllib.loads(text), path=file)
+            sections = tomllib.loads(read_text(file))
         except FileNotFoundError:
             if entries.is_name(str(path)) and not str(path).endswith(".toml"):
                 raise RecipeError(unknown_name("recipe", path, entries.recipe_names())) from None
             raise RecipeError(f"There is no recipe {str(file)!r}.") from None
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        except (ValueError, RecursionError) as error:
             raise RecipeError(f"{file} is not TOML: {error}") from None
+        return cls(sections, path=file)
 
     @classmethod
     def of(cls, recipe):
@@ -223,6 +230,8 @@ def _checked(sections, where):
         if not isinstance(values, dict):
             raise RecipeError(f"{where}: expected [{section}] with keys. Received: {section} = {values!r}")
         for key, value in _with_none(values).items():
+            if not is_plain(value):
+                raise RecipeError(f"{where}, [{section}]: {key} must be a plain value, or a list of such. Received: {value!r}")
             if value is None and section in ("data", "training") and SECTIONS[section].get(key, 0) is None:
                 continue
             if section != "model":
@@ -233,8 +242,8 @@ def _checked(sections, where):
         missing = [k for k, v in SECTIONS[section].items() if isinstance(v, type) and k not in sections.get(section, {})]
         if missing:
             raise RecipeError(f"{where}: [{section}] must have {', '.join(missing)}.")
-    for section, key in (("model", "class"), ("data", "source")):
-        if not isinstance(sections[section][key], str) or not sections[section][key]:
+    for section, key in (("model", "class"), ("data", "source"), ("published", "name"), ("published", "source")):
+        if section in sections and not (isinstance(sections[section][key], str) and sections[section][key]):
             raise RecipeError(f"{where}, [{section}]: {key} must be a string. Received: {sections[section][key]!r}")
     return {section: _with_none(sections[section]) for section in SECTIONS if section in sections}
 
@@ -251,20 +260,27 @@ def _with_none(value):
 def _check_value(what, key, value):
     if key in _INTEGERS and not (isinstance(value, int) and not isinstance(value, bool) and value >= _INTEGERS[key]):
         raise RecipeError(f"{what} must be an integer of at least {_INTEGERS[key]}. Received: {value!r}")
-    if key == "seed" and value >= 2**31:
+    if key in _INTEGERS and value >= 2**31:
         raise RecipeError(f"{what} must be below 2**31. Received: {value!r}")
     if key in _NUMBERS and (isinstance(value, bool) or not isinstance(value, (int, float))):
         raise RecipeError(f"{what} must be a number. Received: {value!r}")
-    if key in ("learning_rate", "clipnorm") and not 0 < value < float("inf"):
-        raise RecipeError(f"{what} must be a number above 0. Received: {value!r}")
-    if key in ("warmup_epochs", "weight_decay") and not 0 <= value < float("inf"):
-        raise RecipeError(f"{what} must be at least 0. Received: {value!r}")
+    if key in _ABOVE_0 and not 0 < value <= _LARGEST:
+        raise RecipeError(f"{what} must be a number above 0, and finite in float32. Received: {value!r}")
+    if key in _FROM_0 and not 0 <= value <= _FROM_0[key]:
+        raise RecipeError(f"{what} must be at least 0, and {_FROM_0[key]:g} at most. Received: {value!r}")
     if key == "ema_momentum" and not 0 < value < 1:
         raise RecipeError(f"{what} must lie between 0 and 1. Received: {value!r}")
+    if key == "value" and not abs(value) <= _LARGEST:
+        raise RecipeError(f"{what} must be finite. Received: {value!r}")
     if key == "xla" and not isinstance(value, bool):
         raise RecipeError(f"{what} must be true or false. Received: {value!r}")
     if key in _CHOICES and value not in _CHOICES[key]:
         raise RecipeError(f"{what}: {unknown_name('choice', value, _CHOICES[key])}")
+    if key in _KINDS:
+        try:
+            check(value, _KINDS[key], what)
+        except OutsideError as error:
+            raise RecipeError(str(error)) from None
 
 
 def _toml(value):

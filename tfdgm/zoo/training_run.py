@@ -1,4 +1,5 @@
 import pathlib
+import threading
 
 import keras
 
@@ -49,6 +50,8 @@ def train(
       The card, a dict; under another backend than TensorFlow the record. None on a worker that does not write.
     """
     recipe, folder = Recipe.of(recipe), pathlib.Path(output_dir).expanduser()
+    if stop_after is not None and not 0 <= stop_after <= threading.TIMEOUT_MAX:
+        raise ValueError(f"`stop_after` must be at least 0 seconds, or None. Received: {stop_after}")
     trainer = _trainer_class()(recipe, folder, strategy=strategy, tensorboard=tensorboard)
     if trainer.writes:
         run_folder.check(folder, recipe, restart)
