@@ -3,7 +3,8 @@
 Usage: tfdgm score MODEL INPUT --out scores.csv
 
 Writes one score a row, in order: log p(x) in nats, as .csv (with a header) or .npy. INPUT is a .csv, .npy, .npz or .parquet
-file, a glob or folder of these, or a data set's name. A low score means an unlikely row. The file appears when all is scored.
+file, a glob or folder of these, or a data set's name. A low score means an unlikely row. The file appears when all is scored;
+one that is there already is replaced with --overwrite alone.
 Columns that stand in another order than in training are put in order by their names; a table that lacks some of them, or has
 more, is refused. Tables without names, or with other names altogether, are read as they are.
 A model of p(x|c) takes c from INPUT as in its training (a label, or columns), unless --condition says otherwise. With
@@ -39,6 +40,8 @@ from absl import flags
 from tfdgm.cli import reading_flags
 from tfdgm.cli.usage import UsageError, exactly
 from tfdgm.data.csv_files import number_format
+from tfdgm.expanded import expanded
+from tfdgm.printable import printable
 
 FLAGS = flags.FlagValues()
 flags.DEFINE_string("out", None, "File to write: .csv or .npy; with --runner=beam, a folder. Required.", flag_values=FLAGS)
@@ -52,6 +55,7 @@ flags.DEFINE_string("split", None, "Of a data set that has splits: only train, v
 flags.DEFINE_string("data_dir", None, "Folder of data sets. Default: the environment's TFDGM_DATA_DIR.", flag_values=FLAGS)
 flags.DEFINE_enum("runner", "local", ["local", "beam"], "What runs it: this process, or Apache Beam.", flag_values=FLAGS)
 flags.DEFINE_string("beam_options", None, 'Beam\'s own options: "--runner=FlinkRunner ...".', flag_values=FLAGS)
+flags.DEFINE_bool("overwrite", False, "Replace scores that are there.", flag_values=FLAGS)
 flags.DEFINE_string("server", None, "TensorFlow Serving: host:8500 for gRPC, http://host:8501 for REST.", flag_values=FLAGS)
 reading_flags.define(FLAGS)
 
@@ -64,7 +68,7 @@ def run(arguments):
         return _run_beam(name, source)
     if FLAGS.beam_options:
         raise UsageError("--beam_options goes with --runner=beam.")
-    out = pathlib.Path(FLAGS.out or "")
+    out = expanded(FLAGS.out or "")
     if out.suffix.lower() not in (".csv", ".npy"):
         raise UsageError(f"--out expects a file that ends in .csv or .npy. Received: {FLAGS.out or 'nothing'}")
 
@@ -93,9 +97,9 @@ def run(arguments):
     else:
         batches = _with_conditions(source, batch_size=size, condition=names, **options)
     scores = _scores(model, batches, size)
-    with written_aside(out) as file:
+    with written_aside(out, FLAGS.overwrite) as file:
         rows = _write_csv(file, scores) if out.suffix.lower() == ".csv" else _write_npy(file, out, scores)
-    print(f"{rows:,} score{'s' if rows != 1 else ''}: {out}")
+    print(printable(f"{rows:,} score{'s' if rows != 1 else ''}: {out}"))
 
 
 def _with_conditions(source, **options):
@@ -131,8 +135,9 @@ def _run_beam(name, source):
     condition = None if FLAGS.condition is None else parse_condition(load_model(name), FLAGS.condition)
     path = entries.find(name) if name in entries.names() else name
     options = shlex.split(FLAGS.beam_options or "")
-    rows = score_files(path, source, FLAGS.out, condition=condition, columns=columns_of(name), options=options)
-    print(f"{rows:,} scores: {FLAGS.out}")
+    options = {"columns": columns_of(name), "options": options, "overwrite": FLAGS.overwrite}
+    rows = score_files(path, source, FLAGS.out, condition=condition, **options)
+    print(printable(f"{rows:,} scores: {FLAGS.out}"))
 
 
 def _scores(model, batches, size):

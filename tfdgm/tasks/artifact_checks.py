@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfdgm import serving
-from tfdgm.serving.saved_model import DESCRIPTION
+from tfdgm.serving.saved_model import DESCRIPTION, plainly_named
 from tfdgm.tasks.autoregressive_checks import draws_of_call
 from tfdgm.tasks.check import Check
 from tfdgm.tasks.sample_checks import same_sample
@@ -38,7 +38,8 @@ def saved_model(model, rows, condition, path, tolerance):
     """Checks of the SavedModel at `path` against `model`: log_prob, sample and complete, through TensorFlow alone."""
     name = "SavedModel: log_prob"
     try:
-        loaded = tf.saved_model.load(str(path))
+        with plainly_named(path) as plain:
+            loaded = tf.saved_model.load(str(plain))
     except (tf.errors.OpError, OSError, ValueError, IndexError, RuntimeError) as error:
         yield Check(name, math.inf, tolerance, f"it cannot be read: {str(error).splitlines()[0][:80]}")
         return
