@@ -17,6 +17,7 @@ from absl import flags
 
 from tfdgm.cli import reading_flags
 from tfdgm.cli.usage import exactly
+from tfdgm.printable import printable
 
 FLAGS = flags.FlagValues()
 flags.DEFINE_string("data", None, "Data set's name, file, glob or folder. Default: what MODEL was trained on.", flag_values=FLAGS)
@@ -44,7 +45,7 @@ def run(arguments):
         dataset = getattr(splits, FLAGS.split)
     result = evaluate(model, reshaped(model, dataset))
     bound = "  (a lower bound, by random draws of dequantization noise)" if model.is_bound else ""
-    print(f"{type(model).__name__} on {splits.name}, {FLAGS.split}: {result.rows:,} rows")
+    print(printable(f"{type(model).__name__} on {splits.name}, {FLAGS.split}: {result.rows:,} rows"))
     error = f" ± {result.standard_error:.4f}" if result.rows > 1 else ""
     print(f"log-likelihood  {result.log_likelihood:.4f}{error} nats{bound}")
     if result.bits_per_dim is not None:

@@ -14,6 +14,7 @@ Examples:
 from absl import flags
 
 from tfdgm.cli.usage import exactly
+from tfdgm.printable import printable
 from tfdgm.zoo import cards, entries
 
 FLAGS = flags.FlagValues()
@@ -28,6 +29,6 @@ def run(arguments):
         print(cards.table([cards.Card.of(name) for name in names]))
     untrained = [name for name in entries.recipe_names() if name not in names]
     if untrained:
-        print(f"{chr(10) if names else ''}Recipes not trained yet: {', '.join(untrained)}")
+        print(printable(f"{chr(10) if names else ''}Recipes not trained yet: {', '.join(untrained)}"))
     if not names and not untrained:
         print("The zoo is empty. Folders searched:", *map(str, entries.folders()))

@@ -233,5 +233,9 @@ def _figure(width, height):
 
 
 def _save(path, figure):
+    from matplotlib.text import Text
+
+    for text in figure.findobj(Text):
+        text.set_parse_math(False)  # A "$" in a column's name begins no formula.
     with written_aside(path) as file:
         figure.savefig(file, format="png")

@@ -1,7 +1,6 @@
-import pathlib
-
 import tfdgm.models  # noqa: F401  Registers the classes that an artifact names.
 from tfdgm import serving
+from tfdgm.expanded import expanded
 from tfdgm.unknown_name import unknown_name
 from tfdgm.zoo import entries
 
@@ -14,7 +13,7 @@ def load(name_or_path):
     """
     if name_or_path in entries.names():
         return serving.load(entries.find(name_or_path))
-    path = pathlib.Path(name_or_path).expanduser()
+    path = expanded(name_or_path)
     if not str(name_or_path):
         raise entries.ZooError("Expected the name of a zoo entry or a folder. Received: ''")
     if not path.exists():
