@@ -50,6 +50,12 @@ def run(two_epochs, tmp_path):
     return shutil.copytree(two_epochs, tmp_path / "run")
 
 
+@pytest.fixture
+def without_export(monkeypatch):
+    """To write a SavedModel takes most of a small run's time."""
+    monkeypatch.setattr(tfdgm.DensityModel, "export", lambda model, path: None)
+
+
 def longer(sections, **training):
     return {**sections, "training": {**sections["training"], **training}}
 
@@ -94,6 +100,7 @@ class TestWhatIsOurs:
             (tmp_path / "recipe.toml").write_text(Recipe(short).to_toml())
         run_folder.check(tmp_path, Recipe(short), False)
 
+    @pytest.mark.slow
     def test_what_is_put_into_a_run_stays(self, run, short):
         planted(run, "notes.txt", "checkpoints/mine.pt", "last/mine.txt", "checkpoints/best-x.npz")
         zoo.train(short, run, restart=True, **QUIET)
@@ -103,6 +110,7 @@ class TestWhatIsOurs:
         with pytest.raises(RecipeError, match="holds a finished run"):
             zoo.train(short, run, **QUIET)
 
+    @pytest.mark.slow
     def test_what_comes_during_the_first_training_is_not_replaced(self, short, tmp_path, monkeypatch):
         fit = zoo.training_run.resumable_fit.fit
 
@@ -156,8 +164,7 @@ class TestStart:
 
 
 class TestGoingOn:
-    def test_equals_one_run_of_as_many_epochs(self, short, tmp_path, monkeypatch):
-        monkeypatch.setattr(tfdgm.DensityModel, "export", lambda model, path: None)
+    def test_equals_one_run_of_as_many_epochs(self, short, tmp_path, without_export):
         flow = {**short, "model": {"class": "RealNVP", "num_layers": 1, "hidden_units": [4]}}
         said, cards, states = [], [], []
         zoo.train(flow, tmp_path / "more", **QUIET)
@@ -196,7 +203,7 @@ class TestGoingOn:
         with pytest.raises(RecipeError, match="another recipe"):
             zoo.train(longer(short, epochs=3, learning_rate=0.1), run, **QUIET)
 
-    def test_one_that_its_patience_ended_needs_more_patience(self, short, tmp_path):
+    def test_one_that_its_patience_ended_needs_more_patience(self, short, tmp_path, without_export):
         impatient = longer(short, epochs=9, patience=1, learning_rate=1e-30)
         assert zoo.train(impatient, tmp_path, **QUIET)["training"]["epochs"] == 2
         before = files(tmp_path)
@@ -206,7 +213,7 @@ class TestGoingOn:
         again = zoo.train({**impatient, "training": {**impatient["training"], "patience": 2}}, tmp_path, **QUIET)
         assert again["training"]["epochs"] == 3
 
-    def test_an_interruption_keeps_the_finished_run_and_goes_on(self, run, short):
+    def test_an_interruption_keeps_the_finished_run_and_goes_on(self, run, short, without_export):
         with pytest.raises(tfdgm.training.Preempted):
             zoo.train(longer(short, epochs=4), run, stop_after=0, **QUIET)
         assert zoo.card(str(run))["training"]["epochs"] == 2 and Checkpoints(run / "checkpoints").exist()
@@ -234,7 +241,7 @@ class TestFineTuning:
         assert card["training"]["start"] == "two" and "\n  from  " in zoo.cards.Card.from_dict(card).text()
         assert tfdgm.load(tmp_path / "tuned").column_names == ("a", "b", "c")
 
-    def test_moves_them(self, two_epochs, short, newer, tmp_path):
+    def test_moves_them(self, two_epochs, short, newer, tmp_path, without_export):
         sections = longer(short, start=str(two_epochs), learning_rate=0.05, epochs=3)
         card = zoo.train({**sections, "data": {"source": str(newer[0])}}, tmp_path / "tuned", **QUIET)
         before = -np.mean(tfdgm.load(two_epochs).log_prob(newer[1]))
@@ -273,7 +280,7 @@ class TestWhereFilesLay:
         assert recipe.with_overrides({"training.epochs": 3}).source == str(rows_csv)
         assert recipe.with_overrides({"data.source": "rows.csv"}).source == "rows.csv"
 
-    def test_a_relative_path_stays_and_is_found_from_anywhere(self, short, tmp_path, rows_csv, monkeypatch):
+    def test_a_relative_path_stays_and_is_found_from_anywhere(self, short, tmp_path, rows_csv, monkeypatch, without_export):
         (tmp_path / "data").mkdir()
         shutil.copy(rows_csv, tmp_path / "data" / "t.csv")
         monkeypatch.chdir(tmp_path)
