@@ -19,7 +19,7 @@ DEV = ["ruff==0.17.*"]
 ZOO_FILES = [
     str(path.relative_to(ROOT / "zoo"))
     for path in (ROOT / "zoo").rglob("*")
-    if path.is_file() and "__pycache__" not in path.parts
+    if path.is_file() and not {"__pycache__", "last"} & set(path.parts)
 ]
 
 setup(

@@ -61,27 +61,28 @@ class TestScore:
         assert model.event_shape == (2,) and model.condition_shape == (2,)
 
         expected = model.log_prob(rows[:, [1, 3]], rows[:, [2, 0]])
+        out = [out, "--overwrite"]
         for flags in ([], ["--condition=height,age"]):
-            assert cli("score", run, tmp_path / "t.csv", "--out", out, *flags).out.startswith("300 scores")
-            np.testing.assert_allclose(np.load(out), expected, rtol=1e-5)
+            assert cli("score", run, tmp_path / "t.csv", "--out", *out, *flags).out.startswith("300 scores")
+            np.testing.assert_allclose(np.load(out[0]), expected, rtol=1e-5)
         assert "300 rows" in cli("evaluate", run, data, "--split=all").out
 
-        swapped = ["--condition=age,height", "--out", out]  # The same names mean the same.
+        swapped = ["--condition=age,height", "--out", *out]  # The same names mean the same.
         assert cli("score", run, tmp_path / "t.csv", *swapped).code == 0
-        np.testing.assert_allclose(np.load(out), expected, rtol=1e-5)
+        np.testing.assert_allclose(np.load(out[0]), expected, rtol=1e-5)
         evaluated = {cli("evaluate", run, data, *flags).out for flags in ([], ["--condition=age,height"])}
         assert len(evaluated) == 1 and "nats" in evaluated.pop()
         moved = "--condition must have 'age' at its place in training: height,age. Received: age,x"
-        assert moved in fails("score", run, tmp_path / "t.csv", "--out", out, "--condition=age,x", code=2)
+        assert moved in fails("score", run, tmp_path / "t.csv", "--out", *out, "--condition=age,x", code=2)
         assert moved in fails("evaluate", run, data, "--condition=age,x", code=2)
 
         np.save(tmp_path / "x.npy", rows[:, [1, 3]])
-        assert cli("score", run, tmp_path / "x.npy", "--out", out, "--condition=0.5,2").code == 0
-        np.testing.assert_allclose(np.load(out), model.log_prob(rows[:, [1, 3]], np.float32([0.5, 2])), rtol=1e-5)
-        line = fails("score", run, tmp_path / "x.npy", "--out", out)
+        assert cli("score", run, tmp_path / "x.npy", "--out", *out, "--condition=0.5,2").code == 0
+        np.testing.assert_allclose(np.load(out[0]), model.log_prob(rows[:, [1, 3]], np.float32([0.5, 2])), rtol=1e-5)
+        line = fails("score", run, tmp_path / "x.npy", "--out", *out)
         assert "a condition is read from a column of a table" in line and "--condition=NUMBERS" in line
         assert "no column 'weight' for the condition" in fails(
-            "score", run, tmp_path / "t.csv", "--out", out, "--condition=weight"
+            "score", run, tmp_path / "t.csv", "--out", *out, "--condition=weight"
         )
 
     def test_every_batch_has_one_size(self, cli, vector_model, tmp_path, monkeypatch):
@@ -107,7 +108,8 @@ class TestErrors:
     def test_bad_rows_leave_the_old_scores(self, fails, vector_model, tmp_path, text, message):
         (tmp_path / "x.csv").write_text(text)
         (tmp_path / "s.csv").write_text("old")
-        assert message in fails("score", vector_model / "model", tmp_path / "x.csv", "--out", tmp_path / "s.csv")
+        line = fails("score", vector_model / "model", tmp_path / "x.csv", "--out", tmp_path / "s.csv", "--overwrite")
+        assert message in line
         assert (tmp_path / "s.csv").read_text() == "old"
         assert {p.name for p in tmp_path.iterdir()} == {"x.csv", "s.csv"}
 
@@ -133,7 +135,7 @@ class TestErrors:
         limits = resource.getrlimit(resource.RLIMIT_FSIZE)
         resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
         try:
-            line = fails("score", vector_model / "model", vector_model / "rows.npy", "--out", tmp_path / name)
+            line = fails("score", vector_model / "model", vector_model / "rows.npy", "--out", tmp_path / name, "--overwrite")
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         assert "File too large" in line

@@ -69,7 +69,7 @@ class TestScore:
     def test_integers_under_a_condition(self, cli, fails, url, images, tmp_path):
         x = np.random.default_rng(0).integers(0, 4, (20, 9))
         np.savetxt(tmp_path / "x.csv", x, delimiter=",", fmt="%d")
-        options = ["--condition", "1", "--out", tmp_path / "s.npy", "--server", url]
+        options = ["--condition", "1", "--out", tmp_path / "s.npy", "--overwrite", "--server", url]
         assert cli("score", "images", tmp_path / "x.csv", *options).code == 0
         expected = tfdgm.load(images).log_prob(x.reshape(20, 3, 3), [0.0, 1.0])
         np.testing.assert_allclose(np.load(tmp_path / "s.npy"), expected, rtol=1e-5)

@@ -1,4 +1,5 @@
 import json
+import re
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ pytestmark = pytest.mark.usefixtures("eagerly")
 
 class TestTrain:
     def test_what_a_run_leaves(self, run_folder):
-        assert {p.name for p in run_folder.iterdir()} == {"recipe.toml", "card.json", "curves.png", "samples.png", "1"}
+        assert {p.name for p in run_folder.iterdir()} == {"recipe.toml", "card.json", "curves.png", "samples.png", "1", "last"}
         card = json.loads((run_folder / "card.json").read_text())
         assert card["training"]["epochs"] == 2 and card["training"]["batch_size"] == 512
         assert card["model"]["config"]["hidden_units"] == [8] and card["test"]["bits_per_dim"] > 0
@@ -85,7 +86,7 @@ class TestTrain:
 
         scores, figures = {}, {}
         for name in "abc":
-            result = cli("score", run, tmp_path / f"{name}.csv", "--out", tmp_path / "scores.csv")
+            result = cli("score", run, tmp_path / f"{name}.csv", "--out", tmp_path / "scores.csv", "--overwrite")
             assert result.code == 0 and ("taken by their places" in result.err) == (name == "c")
             scores[name] = np.loadtxt(tmp_path / "scores.csv", skiprows=1)
             said = cli("evaluate", run, f"--data={tmp_path}/{name}.csv", "--split=all").out
@@ -111,6 +112,41 @@ class TestTrain:
         assert 'Expected a value of TOML or Python: 3, 0.1, true, [64, 64], "text". Received: [64,64.' in line
 
 
+class TestFurther:
+    """A finished run goes on, and is what another one starts from."""
+
+    @pytest.fixture
+    def run(self, cli, vector_model, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        small = ["--set=model.num_components=1", "--set=training.xla=false", "--epochs=1"]
+        assert cli("train", "--model=GaussianMixture", f"--data={vector_model}/rows.csv", *small, "--output=base").code == 0
+        return tmp_path / "base"
+
+    def test_more_epochs(self, cli, fails, run):
+        assert "go on with more epochs than 1" in fails("train", "base", "--output=base")
+        result = cli("train", "base", "--epochs=2")
+        assert result.code == 0 and "Going on after epoch 1 of 2." in result.out
+        assert json.loads((run / "card.json").read_text())["training"]["epochs"] == 2
+
+    def test_other_data(self, cli, fails, run, tmp_path, monkeypatch):
+        x = np.random.default_rng(1).normal(5, 1, size=(100, 3))
+        np.savetxt("newer.csv", x, delimiter=",", header="a,b,c", comments="")
+        result = cli("train", run, "--data=newer.csv", "--learning_rate=1e-30")
+        assert result.code == 0 and re.search(r"\n  from +base\n", result.out)
+        card = json.loads((tmp_path / "runs" / "gaussianmixture_newer" / "card.json").read_text())
+        test = np.concatenate([batch["x"] for batch in tfdgm.data.load("newer.csv").test])
+        np.testing.assert_allclose(card["test"]["nll"], -np.mean(tfdgm.load(run).log_prob(test)), rtol=1e-5)
+
+        x = x[:, :2]
+        np.savetxt("narrow.csv", x, delimiter=",", header="a,b", comments="")
+        for wrong in ("narrow.csv", "digits"):
+            before = sorted(tmp_path.rglob("*"))
+            fails("train", "base", f"--data={wrong}")
+            assert sorted(tmp_path.rglob("*")) == before
+        result = cli("train", "base", "--data=narrow.csv", "--set=training.start=None")
+        assert result.code == 0 and "  from  " not in result.out
+
+
 class TestErrors:
     @pytest.mark.parametrize(
         "wrong",
@@ -132,7 +168,7 @@ class TestErrors:
         ]
         assert cli(*run, "--stop_after=0").code == 0
         before = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
-        assert len(before) == 2
+        assert {path.name for path in before} == {"recipe.toml", "state.npz", "places.json"}
         fails(*run, "--set=model.num_layers=0", "--restart")
         assert before == {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
 

@@ -371,8 +371,9 @@ class TestExport:
         model = case.make(seed=1)
         model.export(tmp_path / "1")
         # Killed while writing: the new one lies half beside.
-        (tmp_path / ".1.new").mkdir()
-        (tmp_path / ".1.new" / "saved_model.pb").write_bytes(b"half")
+        half = tmp_path / f".1.{'0' * 32}.new"
+        half.mkdir()
+        (half / "saved_model.pb").write_bytes(b"half")
         np.testing.assert_array_equal(load(tmp_path).get_weights()[0], model.get_weights()[0])
         # Killed between the renames: the old one lies beside, and nothing in its place.
         os.rename(tmp_path / "1", tmp_path / ".1.old")
@@ -397,6 +398,46 @@ class TestExport:
         model.export(tmp_path / "1")
         with pytest.raises(ArtifactError, match="exists already"):
             model.export(tmp_path / "1", overwrite=False)
+        (tmp_path / "1" / "notes.txt").write_bytes(b"dear")
+        with pytest.raises(ArtifactError, match=r"with other files: notes\.txt"):
+            model.export(tmp_path / "1")
+        assert (tmp_path / "1" / "notes.txt").read_bytes() == b"dear"
+
+    def test_another_programs_saved_model_is_not_overwritten(self, tmp_path):
+        tf.saved_model.save(tf.Module(), str(tmp_path / "1"))
+        before = _files(tmp_path)
+        with pytest.raises(ArtifactError, match="which tfdgm has not written"):
+            CASES["made_binary"].make().export(tmp_path / "1")
+        assert _files(tmp_path) == before
+
+    def test_two_at_once(self, tmp_path, monkeypatch):
+        """The second is told so, and nothing of it stays; nor does it replace what comes without a lock, unless it may."""
+        case, save = CASES["made_binary"], tf.saved_model.save
+
+        def meanwhile(module, path, **kwargs):
+            monkeypatch.undo()
+            with pytest.raises(ArtifactError, match=r"Could not write .*1: .*1 is being written by process"):
+                case.make(seed=2).export(tmp_path / "1")
+            case.make(seed=2).export(tmp_path / "2")
+            os.rename(tmp_path / "2", tmp_path / "1")
+            save(module, path, **kwargs)
+
+        monkeypatch.setattr(tf.saved_model, "save", meanwhile)
+        with pytest.raises(ArtifactError, match="exists already"):
+            case.make(seed=1).export(tmp_path / "1", overwrite=False)
+        np.testing.assert_array_equal(load(tmp_path).get_weights()[0], case.make(seed=2).get_weights()[0])
+        assert [path.name for path in tmp_path.iterdir()] == ["1"]
+
+    @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, AttributeError])
+    def test_nothing_stays_after_any_exception(self, tmp_path, monkeypatch, error):
+        def fail(module, path, **kwargs):
+            pathlib.Path(path).mkdir()
+            raise error
+
+        monkeypatch.setattr(tf.saved_model, "save", fail)
+        with pytest.raises(error):
+            CASES["made_binary"].make().export(tmp_path / "new" / "1")
+        assert not list(tmp_path.iterdir())
 
     def test_restore_refuses_another_model(self, exported):
         _, path = exported(CASES["made_categorical"])

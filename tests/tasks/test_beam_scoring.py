@@ -13,6 +13,7 @@ from tensorflow_probability import distributions as tfd
 import tfdgm
 from tfdgm.cli.main import main
 from tfdgm.data import DataError
+from tfdgm.written_aside import locked
 
 pytest.importorskip("apache_beam")
 
@@ -217,6 +218,27 @@ class TestOutput:
         with pytest.raises(ValueError, match=r"holds nothing else. It has .*thesis.csv"):
             beam_scoring.score_files(model, parts, tmp_path / "out")
         assert len(os.listdir(tmp_path / "out")) == 2
+
+    @pytest.mark.parametrize("name", ["index.csv", "000000-000000.csv", ".mine.new", "deep/000001-000000.csv"])
+    def test_nor_what_only_has_a_name_like_ours(self, model, parts, tmp_path, name):
+        path = tmp_path / "[out]" / name
+        path.parent.mkdir(parents=True)
+        path.write_text("a,b\n1,2\n")
+        with pytest.raises(ValueError, match=r"holds nothing else\. It has"):
+            beam_scoring.score_files(model, parts, tmp_path / "[out]")
+        assert path.read_text() == "a,b\n1,2\n"
+
+    def test_those_of_a_whole_run_go_when_they_may(self, model, parts, tmp_path, capfd):
+        scored = ["score", str(model), str(parts / "part-1.csv"), "--out", str(tmp_path / "out"), "--runner=beam"]
+        assert main(scored) == 0
+        assert main(scored) == 1
+        assert "holds the scores of a complete run: choose another folder, or --overwrite" in capfd.readouterr().err
+        assert main([*scored, "--overwrite"]) == 0
+        (tmp_path / "out" / "index.csv").unlink()  # As if it had been interrupted.
+        assert main(scored) == 0
+        with locked(tmp_path / "out" / "index.csv"):
+            assert main([*scored, "--overwrite"]) == 1
+        assert "index.csv is being written by process" in capfd.readouterr().err
 
     def test_an_unknown_runner_leaves_the_old_scores(self, model, parts, tmp_path):
         beam_scoring.score_files(model, parts, tmp_path / "out")

@@ -224,7 +224,7 @@ def run(finished, tmp_path):
 class TestRun:
     @pytest.mark.slow
     def test_what_it_leaves(self, finished):
-        assert {path.name for path in finished[0].iterdir()} == {"recipe.toml", "record.json", "weights.weights.h5"}
+        assert {path.name for path in finished[0].iterdir()} == {"recipe.toml", "record.json", "weights.weights.h5", "last"}
 
     def test_a_broken_run_ends_as_an_unbroken_one(self, finished):
         broken, whole = (json.loads((folder / "record.json").read_text()) for folder in finished[:2])
@@ -250,18 +250,18 @@ class TestExport:
         with pytest.raises(tfdgm.zoo.ZooError, match="was trained without TensorFlow: `tfdgm export"):
             tfdgm.load(run)
         card = export_run(run, report=lambda line: None)
-        assert {path.name for path in run.iterdir()} == {"recipe.toml", "card.json", "curves.png", "samples.png", "1"}
+        assert {path.name for path in run.iterdir()} == {"recipe.toml", "card.json", "curves.png", "samples.png", "1", "last"}
         assert json.loads((run / "card.json").read_text()) == json.loads(json.dumps(card))
         np.testing.assert_allclose(card["validation"]["nll"], record["best_loss"], rtol=1e-5)
         model = tfdgm.load(run)
-        splits = tfdgm.data.load(record["recipe"]["data"]["source"], condition="label")
+        splits = tfdgm.data.load(Recipe.read(run).source, condition="label")
         scores = np.concatenate([model.log_prob(**batch) for batch in splits.test]).astype("float64")
         np.testing.assert_allclose(card["test"]["nll"], -scores.mean(), rtol=1e-6)
         assert model.sample(2, seed=1, condition=np.eye(2)).shape == (2, 4, 4) and int(model.adapted.numpy()) == 1
         assert card["training"]["backend"] == "jax" and card["training"]["best_epoch"] == record["best_epoch"]
         assert "jax" in card["versions"] and "tensorflow" in card["versions"] and card["published"]["reached"]
         assert "cores, by Keras's jax backend" in Card.from_dict(card).text()
-        assert card["command"].startswith("KERAS_BACKEND=jax tfdgm train ") and card["command"].endswith(f"export {run}_again")
+        assert card["command"].startswith("KERAS_BACKEND=jax tfdgm train ") and card["command"].endswith("export run_again")
 
     def test_what_does_not_belong_together_is_refused(self, run):
         text = (run / "record.json").read_text()

@@ -14,13 +14,13 @@ Examples:
   tfdgm complete runs/pixelcnn --data images.npy --num 8 --samples 5 --seed 7 --out completed.png
 """
 
-import pathlib
-
 import numpy as np
 from absl import flags
 
 from tfdgm.cli import reading_flags
 from tfdgm.cli.usage import UsageError, exactly
+from tfdgm.expanded import expanded
+from tfdgm.printable import printable
 
 FLAGS = flags.FlagValues()
 flags.DEFINE_string("out", None, "File to write: .png. Required.", flag_values=FLAGS)
@@ -40,7 +40,7 @@ reading_flags.define(FLAGS)
 
 def run(arguments):
     name = exactly(arguments, "MODEL")
-    out = pathlib.Path(FLAGS.out or "")
+    out = expanded(FLAGS.out or "")
     if out.suffix.lower() != ".png":
         raise UsageError(f"--out expects a file that ends in .png. Received: {FLAGS.out or 'nothing'}")
 
@@ -73,4 +73,5 @@ def run(arguments):
     completed = model.complete(x, known, FLAGS.seed, condition=condition, num_candidates=FLAGS.num_candidates)
     completed = np.reshape(completed, (-1, FLAGS.samples, *model.event_shape))
     pictures.save_image(out, pictures.completions(x[:: FLAGS.samples], known, completed, levels=model.levels))
-    print(f"{len(completed)} images, {kept} of {model.event_shape[0]} rows kept, {FLAGS.samples} completions each: {out}")
+    said = f"{len(completed)} images, {kept} of {model.event_shape[0]} rows kept, {FLAGS.samples} completions each: {out}"
+    print(printable(said))

@@ -19,6 +19,7 @@ from absl import flags
 
 from tfdgm.cli import reading_flags
 from tfdgm.cli.usage import exactly
+from tfdgm.printable import printable
 
 FLAGS = flags.FlagValues()
 flags.DEFINE_string("data", None, "Data set's name, file, glob or folder. Default: what MODEL was trained on.", flag_values=FLAGS)
@@ -55,7 +56,7 @@ def run(arguments):
     result = evaluate(model, reshaped(model, dataset))
     bound = "  (a lower bound, by random draws of dequantization noise)" if model.is_bound else ""
     rows = f"an excerpt, {result.rows:,} of {splits.excerpt_of:,} test rows" if splits.excerpt_of else f"{result.rows:,} rows"
-    print(f"{type(model).__name__} on {splits.name}, {FLAGS.split}: {rows}")
+    print(printable(f"{type(model).__name__} on {splits.name}, {FLAGS.split}: {rows}"))
     error = f" ± {result.standard_error:.4f}" if result.rows > 1 else ""
     of = "  (of the excerpt, not of the whole test split)" if splits.excerpt_of else ""
     print(f"log-likelihood  {result.log_likelihood:.4f}{error} nats{bound}{of}")

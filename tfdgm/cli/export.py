@@ -23,16 +23,19 @@ Examples:
   tfdgm export runs/pixelcnn_trained_by_jax
 """
 
-import pathlib
 import re
 
 from absl import flags
 
 from tfdgm.cli.usage import UsageError, exactly
+from tfdgm.expanded import expanded
+from tfdgm.printable import printable
+
+_LARGEST = 2**63 - 1  # TensorFlow Serving's versions are int64.
 
 FLAGS = flags.FlagValues()
 flags.DEFINE_string("name", None, "Of the model on the server, and of its folder.", flag_values=FLAGS)
-flags.DEFINE_integer("version", None, "Of the model.", lower_bound=1, flag_values=FLAGS)
+flags.DEFINE_integer("version", None, "Of the model.", lower_bound=1, upper_bound=_LARGEST, flag_values=FLAGS)
 flags.DEFINE_bool("overwrite", False, "Replace a version that is there.", flag_values=FLAGS)
 flags.DEFINE_integer(
     "max_batch",
@@ -72,8 +75,8 @@ def run(arguments):
         _export_run(arguments[0])
         return
     model_name, folder = exactly(arguments, "MODEL", "DIR")
-    folder = pathlib.Path(folder).expanduser()
-    alone = folder.name.isdigit()
+    folder = expanded(folder)
+    alone = _is_version(folder)
     if alone and (FLAGS.name or FLAGS.version):
         raise UsageError(f"{folder} ends in a number and is the version folder itself: leave --name and --version out.")
     if not re.match(r"/|[a-z0-9]+://", FLAGS.server_dir):
@@ -94,15 +97,15 @@ def run(arguments):
     sampler = None if FLAGS.temperature == 1 else tempered(model.distribution, FLAGS.temperature)
     options = {"precision": FLAGS.precision, "sampler": sampler, "max_batch": FLAGS.max_batch}
     model.export(target, overwrite=FLAGS.overwrite, **options)
-    print(f"SavedModel: {target}")
+    print(printable(f"SavedModel: {target}"))
     if not (target / WARM_UP_REQUESTS).exists():
         print("Warm-up requests were left out: they need the package tensorflow-serving-api (pip install '.[serving]').")
     if not alone:
-        print("Server files:", *write_server_files(folder, FLAGS.server_dir))
+        print(printable(f"Server files: {' '.join(map(str, write_server_files(folder, FLAGS.server_dir)))}"))
 
 
 def _export_run(folder):
-    if not (pathlib.Path(folder).expanduser() / "record.json").exists():
+    if not (expanded(folder) / "record.json").exists():
         raise UsageError(f"Expected MODEL DIR, or a RUN that holds a record.json. Received: {folder}")
 
     from tfdgm.cli.quiet import import_tensorflow
@@ -111,19 +114,29 @@ def _export_run(folder):
     from tfdgm.zoo.cards import Card
     from tfdgm.zoo.exporting import export_run
 
-    card = export_run(folder, data_dir=FLAGS.data_dir, report=lambda line: print(line, flush=True))
-    print(f"\n{Card.from_dict(card).text()}")
+    card = export_run(folder, data_dir=FLAGS.data_dir, report=lambda line: print(printable(line), flush=True))
+    print(printable(f"\n{Card.from_dict(card).text()}"))
 
 
 def _served_name(model_name):
     """--name, or the zoo name, or the name of a run's folder, whichever version folder of it is meant."""
-    path = pathlib.Path(model_name).expanduser().resolve()
-    name = FLAGS.name or (path.parent if path.name.isdigit() else path).name
+    path = expanded(model_name).resolve()
+    name = FLAGS.name or (path.parent if _is_version(path) else path).name
     if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", name) or name.isdigit():
         raise UsageError(f"--name expects letters, digits, '_', '-' and '.', and not digits alone. Received: {name or 'nothing'}")
     return name
 
 
 def _version_folder(folder):
-    versions = [int(path.name) for path in folder.glob("*") if path.name.isdigit()] if folder.is_dir() else []
-    return folder / str(FLAGS.version or max(versions, default=0) + 1)
+    versions = [int(path.name) for path in folder.glob("*") if _is_version(path)] if folder.is_dir() else []
+    version = FLAGS.version or max(versions, default=0) + 1
+    if version > _LARGEST:
+        raise UsageError(f"{folder} holds version {_LARGEST}, the largest there is: --version expects one that is free.")
+    return folder / str(version)
+
+
+def _is_version(path):
+    digits = path.name.isascii() and path.name.isdigit()
+    if digits and int(path.name[:30]) > _LARGEST:
+        raise UsageError(f"Expected a version of at most {_LARGEST}. Received: {path}")
+    return digits

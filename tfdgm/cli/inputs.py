@@ -1,6 +1,5 @@
 """What users name on a command line -> models, data and conditions. TensorFlow is imported when these are called."""
 
-import pathlib
 import warnings
 
 import numpy as np
@@ -10,6 +9,7 @@ from tfdgm.data.data_error import DataError
 from tfdgm.data.numpy_files import event_shapes
 from tfdgm.data.reading import NAMES as READING
 from tfdgm.event import can_be_reshaped
+from tfdgm.expanded import expanded
 from tfdgm.zoo import RecipeError, ZooError, entries
 from tfdgm.zoo.cards import Card
 from tfdgm.zoo.recipe import Recipe
@@ -53,7 +53,7 @@ def reading_of(name, given, weight=None):
 
 def _trained_on(name):
     """The data of the card beside a model, None where there is none."""
-    folders = [pathlib.Path(name), pathlib.Path(name).absolute().parent]  # A run's folder, or the version in it.
+    folders = [expanded(name), expanded(name).absolute().parent]  # A run's folder, or the version in it.
     if name in entries.names():
         folders = [entries.find(name)]
     return next((Card.of(folder).data for folder in folders if (folder / "card.json").is_file()), None)
@@ -67,9 +67,9 @@ def load_splits(model, name, source, *, condition=None, weight=None, data_dir=No
     if source is None and recipe is None:
         raise UsageError(f"--data is needed: {name} has no recipe that says what it was trained on.")
     options, trained_on = {}, None
-    if recipe is not None and source in (None, recipe.data["source"]):
+    if recipe is not None and source in (None, recipe.data["source"], recipe.source):
         options = {key: value for key, value in recipe.data.items() if value is not None and key not in ("source", "levels")}
-        source, trained_on = recipe.data["source"], _trained_on(name)
+        source, trained_on = source or recipe.source, _trained_on(name)
     options |= {} if weight is None else {"weight": weight}
     if model.condition_shape is None and condition is not None:
         raise UsageError("This model takes no --condition.")

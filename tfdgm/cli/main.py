@@ -1,14 +1,17 @@
 """Finds the command, parses its flags, and turns every user error into one line on stderr."""
 
+import contextlib
 import importlib
 import os
+import signal
 import sys
+import threading
 import warnings
 
 from absl import flags
 
 from tfdgm.cli.usage import UsageError, command_help, general_help
-from tfdgm.data.columns import printable
+from tfdgm.printable import printable
 from tfdgm.unknown_name import unknown_name
 
 #: In the order of `tfdgm --help`. Each is a module of tfdgm.cli with a docstring (its help), FLAGS and run(arguments).
@@ -17,10 +20,10 @@ _HELP = ("--help", "-help", "-h", "help")
 
 
 def main(argv=None):
-    """Runs one command. Returns the exit code: 0, 1 for an error, 2 for wrong usage, 130 for Ctrl-C."""
+    """Runs one command. Returns the exit code: 0, 1 for an error, 2 for wrong usage, 130 for Ctrl-C. SIGTERM: SystemExit(143)."""
     argv = sys.argv[1:] if argv is None else list(argv)
     try:
-        with warnings.catch_warnings():
+        with _clearing_up(), warnings.catch_warnings():
             warnings.showwarning = _warn
             code = _run(argv)
         sys.stdout.flush()
@@ -73,6 +76,20 @@ def _spelled(argument, known):
     """--no_header as --noheader, which is absl's spelling."""
     flag = argument.removeprefix("--no_")
     return f"--no{flag}" if flag != argument and flag in known and known[flag].boolean else argument
+
+
+@contextlib.contextmanager
+def _clearing_up():
+    """Inside, SIGTERM and SIGHUP raise SystemExit, so that what was being written aside is removed."""
+    numbers = [signal.SIGTERM, signal.SIGHUP] if threading.current_thread() is threading.main_thread() else []
+    numbers = [number for number in numbers if signal.getsignal(number) == signal.SIG_DFL]
+    for number in numbers:
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
+    try:
+        yield
+    finally:
+        for number in numbers:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _command(name):

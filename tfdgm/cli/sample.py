@@ -16,12 +16,12 @@ Examples:
   tfdgm sample maf_digits --server http://localhost:8501 --levels 17 --out grid.png
 """
 
-import pathlib
-
 import numpy as np
 from absl import flags
 
 from tfdgm.cli.usage import UsageError, exactly
+from tfdgm.expanded import expanded
+from tfdgm.printable import printable
 
 FLAGS = flags.FlagValues()
 flags.DEFINE_string("out", None, "File to write: .png, .csv or .npy. Required.", flag_values=FLAGS)
@@ -41,7 +41,7 @@ flags.DEFINE_integer(
 
 def run(arguments):
     name = exactly(arguments, "MODEL")
-    out = pathlib.Path(FLAGS.out or "")
+    out = expanded(FLAGS.out or "")
     if out.suffix.lower() not in (".png", ".csv", ".npy"):
         raise UsageError(f"--out expects a file that ends in .png, .csv or .npy. Received: {FLAGS.out or 'nothing'}")
     if FLAGS.levels and not FLAGS.server:
@@ -54,7 +54,7 @@ def run(arguments):
 
     with model_at(FLAGS.server, name, FLAGS.num) as model:
         _write(out, model, name)
-    print(f"{FLAGS.num} samples of shape {model.event_shape}: {out}")
+    print(printable(f"{FLAGS.num} samples of shape {model.event_shape}: {out}"))
 
 
 def _write(out, model, name):

@@ -3,7 +3,8 @@
 Usage: tfdgm score MODEL INPUT --out scores.csv
 
 Writes one score a row, in order: log p(x) in nats, as .csv (with a header) or .npy. INPUT is a .csv, .npy, .npz or .parquet
-file, a glob or folder of these, or a data set's name. A low score means an unlikely row. The file appears when all is scored.
+file, a glob or folder of these, or a data set's name. A low score means an unlikely row. The file appears when all is scored;
+one that is there already is replaced with --overwrite alone.
 Scores that are -inf or NaN are counted on stderr, and make the command fail under --fail_on_nonfinite; they are written anyway.
 Columns that stand in another order than in training are put in order by their names; a table that lacks some of them, or has
 more, is refused. Tables without names, or with other names altogether, are read as they are.
@@ -42,7 +43,9 @@ from tfdgm.cli import reading_flags
 from tfdgm.cli.usage import UsageError, exactly
 from tfdgm.data.csv_files import number_format
 from tfdgm.event import can_be_reshaped
+from tfdgm.expanded import expanded
 from tfdgm.non_finite import NonFinite, NonFiniteScoresWarning
+from tfdgm.printable import printable
 
 FLAGS = flags.FlagValues()
 flags.DEFINE_string("out", None, "File to write: .csv or .npy; with --runner=beam, a folder. Required.", flag_values=FLAGS)
@@ -56,6 +59,7 @@ flags.DEFINE_string("split", None, "Of a data set that has splits: only train, v
 flags.DEFINE_string("data_dir", None, "Folder of data sets. Default: the environment's TFDGM_DATA_DIR.", flag_values=FLAGS)
 flags.DEFINE_enum("runner", "local", ["local", "beam"], "What runs it: this process, or Apache Beam.", flag_values=FLAGS)
 flags.DEFINE_string("beam_options", None, 'Beam\'s own options: "--runner=FlinkRunner ...".', flag_values=FLAGS)
+flags.DEFINE_bool("overwrite", False, "Replace scores that are there.", flag_values=FLAGS)
 flags.DEFINE_string("server", None, "TensorFlow Serving: host:8500 for gRPC, http://host:8501 for REST.", flag_values=FLAGS)
 flags.DEFINE_bool("fail_on_nonfinite", False, "End with 1 where a score is -inf or NaN.", flag_values=FLAGS)
 reading_flags.define(FLAGS)
@@ -80,7 +84,7 @@ def _run(arguments):
         return
     if FLAGS.beam_options:
         raise UsageError("--beam_options goes with --runner=beam.")
-    out = pathlib.Path(FLAGS.out or "")
+    out = expanded(FLAGS.out or "")
     if out.suffix.lower() not in (".csv", ".npy"):
         raise UsageError(f"--out expects a file that ends in .csv or .npy. Received: {FLAGS.out or 'nothing'}")
 
@@ -92,7 +96,7 @@ def _run(arguments):
     found = NonFinite()
     with model_at(FLAGS.server, name, 128) as model:
         rows = _write(out, model, name, source, found)
-    print(f"{rows:,} score{'s' if rows != 1 else ''}: {out}")
+    print(printable(f"{rows:,} score{'s' if rows != 1 else ''}: {out}"))
     found.warn()
 
 
@@ -121,7 +125,7 @@ def _write(out, model, name, source, found):
     else:
         batches = _with_conditions(source, batch_size=size, condition=names, classes=classes, **options)
     scores = _counted(_scores(model, batches, size), found)
-    with written_aside(out) as file:
+    with written_aside(out, FLAGS.overwrite) as file:
         return _write_csv(file, scores) if out.suffix.lower() == ".csv" else _write_npy(file, out, scores)
 
 
@@ -167,9 +171,9 @@ def _run_beam(name, source):
         condition = parse_condition(model, condition, model.class_names)
     path = entries.find(name) if name in entries.names() else name
     options = {"columns": columns_of(name), "reading": reading_of(name, reading_flags.given(FLAGS))}
-    options["options"] = shlex.split(FLAGS.beam_options or "")
+    options |= {"options": shlex.split(FLAGS.beam_options or ""), "overwrite": FLAGS.overwrite}
     rows = score_files(path, source, FLAGS.out, condition=condition, **options)
-    print(f"{rows:,} scores: {FLAGS.out}")
+    print(printable(f"{rows:,} scores: {FLAGS.out}"))
 
 
 def _scores(model, batches, size):

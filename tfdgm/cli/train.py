@@ -5,10 +5,14 @@ Usage: tfdgm train RECIPE [--output DIR] [--set section.key=value ...]
 
 RECIPE is a .toml file, a folder that holds a recipe.toml, or the name of a zoo entry. Without one, --model names a class of
 tfdgm.models and everything else has defaults. Shape, levels and condition of the model come from the data.
+Where RECIPE is a zoo entry or a finished run and --data names other data, training starts from its weights (training.start, which
+the card shows; --set training.start=None: from the beginning). The data must have its shape.
 
 The folder DIR receives recipe.toml, card.json (all that is known of the run, with the likelihood of the test split), curves.png,
-samples.png and 1/, the SavedModel: it is what a zoo entry is. A state is saved after every epoch and every ten minutes: after a
-kill, the same command goes on from there. On SIGTERM the state is saved and the command ends with 0.
+samples.png and 1/, the SavedModel: it is what a zoo entry is; and last/, from which a finished run goes on when it is given more
+--epochs or more --patience (it may be deleted). DIR must be new, empty or a run; what else is put into it stays. A state is saved
+after every epoch and every ten minutes: after a kill, the same command goes on from there. On SIGTERM the state is saved and the
+command ends with 0.
 
 On several devices or machines: --strategy; the batch size is that of all together. See docs/distributed.md.
 
@@ -22,6 +26,8 @@ Examples:
   tfdgm train --model MAF --data digits
   tfdgm train --model RealNVP --data rows.csv --epochs 50 --set model.num_layers=6 --set model.hidden_units=[128,128]
   tfdgm train maf_digits --set training.learning_rate=1e-3 --output runs/faster
+  tfdgm train runs/realnvp_rows --epochs 80
+  tfdgm train runs/realnvp_rows --data newer.csv --output runs/tuned
   tfdgm train my/recipe.toml --restart
   KERAS_BACKEND=jax tfdgm train my/recipe.toml --stop_after 500
 """
@@ -33,8 +39,11 @@ from absl import flags
 from tfdgm.cli import reading_flags
 from tfdgm.cli.inputs import parse_names
 from tfdgm.cli.usage import UsageError
+from tfdgm.expanded import expanded
+from tfdgm.printable import printable
 from tfdgm.unknown_name import unknown_name
-from tfdgm.zoo.recipe import PRECISIONS, SECTIONS, Recipe, RecipeError, parse_value
+from tfdgm.zoo import entries
+from tfdgm.zoo.recipe import PRECISIONS, SECTIONS, STATES, Recipe, RecipeError, parse_value
 
 FLAGS = flags.FlagValues()
 flags.DEFINE_string("model", None, "Class of the model: model.class.", flag_values=FLAGS)
@@ -71,7 +80,7 @@ flags.DEFINE_multi_string(
 flags.DEFINE_string(
     "output",
     None,
-    "Folder of the run. Default: runs/<model>_<data>, or RECIPE itself where it is a run that is not finished.",
+    "Folder of the run. Default: runs/<model>_<data>, or RECIPE itself where it is a run that is not finished, or goes on.",
     flag_values=FLAGS,
 )
 flags.DEFINE_string("data_dir", None, "Folder of data sets. Default: the environment's TFDGM_DATA_DIR.", flag_values=FLAGS)
@@ -126,7 +135,7 @@ def run(arguments):
             raise UsageError(f"--set expects section.key=value. Received: {setting}")
         overrides[key.strip()] = parse_value(value.strip())
     recipe = _recipe(arguments, overrides)
-    output = pathlib.Path(FLAGS.output or _default_output(arguments, recipe))
+    output = expanded(FLAGS.output or _default_output(arguments, recipe))
 
     from tfdgm.cli.quiet import import_tensorflow, keras_backend
 
@@ -164,7 +173,10 @@ def _recipe(arguments, overrides):
         raise UsageError(f"Expected one RECIPE. Received: {' '.join(arguments)}")
     if arguments:
         recipe = Recipe.read(arguments[0])
-        return recipe.with_overrides(overrides) if overrides else recipe
+        source = overrides.get("data.source", recipe.data["source"])
+        if source in (recipe.data["source"], recipe.source) or "training.start" in overrides or not _is_trained(arguments[0]):
+            return recipe.with_overrides(overrides) if overrides else recipe
+        return recipe.started_from(arguments[0], overrides)
     if not {"model.class", "data.source"} <= set(overrides):
         raise UsageError("Expected a RECIPE, or --model and --data. See `tfdgm train --help`.")
     sections = {}
@@ -176,13 +188,19 @@ def _recipe(arguments, overrides):
     return Recipe(sections)
 
 
+def _is_trained(recipe):
+    return recipe in entries.names() or (expanded(recipe) / "card.json").is_file()
+
+
 def _default_output(arguments, recipe):
-    """RECIPE itself where it is a run that is not finished, else runs/ and the name of the recipe's folder or its contents."""
-    if arguments and (pathlib.Path(arguments[0]) / "checkpoints").is_dir():
+    """RECIPE itself where it is a run that is not finished or goes on; else runs/ and the name of the recipe's folder or of
+    its contents."""
+    unfinished, last = ((expanded(arguments[0]) / name).is_dir() for name in STATES) if arguments else (False, False)
+    if (unfinished and not last) or (last and Recipe.read(arguments[0]).but_for_its_end == recipe.but_for_its_end):
         return arguments[0]
     own_folder = recipe.path is not None and pathlib.Path(recipe.path).name == "recipe.toml"
     return pathlib.Path("runs") / (pathlib.Path(recipe.path).resolve().parent.name if own_folder else recipe.name)
 
 
 def _say(text):
-    print(text, flush=True)
+    print(printable(text), flush=True)

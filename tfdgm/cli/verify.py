@@ -4,8 +4,8 @@ Usage: tfdgm verify MODEL [--data SOURCE]
 
 Prints a table of checks, each with the error found and the error allowed. The exit code is 1 where one fails. The rows to check
 with are test rows of --data, or of what the model was trained on (or an excerpt of it, as in `tfdgm evaluate`), or where neither
-is known, samples of the model. Its SavedModel is checked as it lies in its folder, every signature against the model that is loaded
-from there; a graph that may do more than compute is not run (docs/security.md).
+is known, samples of the model. Its SavedModel is checked as it lies in its folder, every signature against the model that is
+loaded from there; a graph that may do more than compute is not run (docs/security.md).
 
 Examples:
   tfdgm verify maf_digits

@@ -16,6 +16,7 @@ import warnings
 from absl import flags
 
 from tfdgm.cli.usage import exactly
+from tfdgm.printable import printable
 from tfdgm.zoo import ZooError, cards, entries
 
 FLAGS = flags.FlagValues()
@@ -35,6 +36,6 @@ def run(arguments):
         print(cards.table(found))
     untrained = [name for name in entries.recipe_names() if name not in names]
     if untrained:
-        print(f"{chr(10) if names else ''}Recipes not trained yet: {', '.join(untrained)}")
+        print(printable(f"{chr(10) if names else ''}Recipes not trained yet: {', '.join(untrained)}"))
     if not names and not untrained:
         print("The zoo is empty. Folders searched:", *map(str, entries.folders()))

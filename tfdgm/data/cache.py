@@ -9,16 +9,19 @@ from collections.abc import Iterable
 import numpy as np
 
 from tfdgm.data.data_error import DataError
+from tfdgm.expanded import expanded
 
 
 def cache_dir() -> pathlib.Path:
     """`TFDGM_CACHE_DIR`, or `~/.cache/tfdgm`; made if absent."""
-    path = pathlib.Path(os.environ.get("TFDGM_CACHE_DIR") or "~/.cache/tfdgm").expanduser()
+    path = os.environ.get("TFDGM_CACHE_DIR") or "~/.cache/tfdgm"
     try:
+        path = expanded(path)
         path.mkdir(parents=True, exist_ok=True)
-    except OSError as e:
+    except (OSError, ValueError) as e:
         raise DataError(
-            f"The cache folder {path} cannot be made ({e.strerror}). Set TFDGM_CACHE_DIR to a folder that can be written."
+            f"The cache folder {path} cannot be made ({getattr(e, 'strerror', e)}). Set TFDGM_CACHE_DIR to a folder that can be "
+            "written."
         ) from e
     return path
 

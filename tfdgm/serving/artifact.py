@@ -5,9 +5,11 @@ import hashlib
 import itertools
 import math
 import pathlib
+import tempfile
 import typing
 from collections.abc import Callable, Iterator
 
+import numpy as np
 import tensorflow as tf
 from google.protobuf import message
 from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
@@ -84,8 +86,20 @@ def digests(path: pathlib.Path) -> dict[str, str]:
     return result
 
 
-def check_files(path: pathlib.Path, description: dict) -> tf.train.Checkpoint:
-    """A reader of the weights; an ArtifactError where files are not those that were exported, or weights those described."""
+@contextlib.contextmanager
+def plainly_named(path: pathlib.Path) -> Iterator[pathlib.Path]:
+    """The folder of a SavedModel, under another name where TensorFlow, which takes names of variables for globs, needs one."""
+    if not set("*?[]\\") & set(str(path)):
+        yield path
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        link = pathlib.Path(folder, "model")
+        link.symlink_to(path.absolute(), target_is_directory=True)
+        yield link
+
+
+def check_files(path: pathlib.Path, description: dict) -> list[np.ndarray]:
+    """The weights; an ArtifactError where files are not those that were exported, or weights those described."""
     weights = [weight["shape"] for weight in description["weights"]]
     read_graph(path)
     try:
@@ -93,18 +107,19 @@ def check_files(path: pathlib.Path, description: dict) -> tf.train.Checkpoint:
         expected = description.get("sha256", received)  # Older exports have none.
         if other := sorted(name for name in expected if expected[name] != received.get(name)):
             raise OutsideError(f"{other[0]} is not what was exported")
-        reader = tf.train.load_checkpoint(str(path / "variables" / "variables"))
-        shapes = reader.get_variable_to_shape_map()
-        stored = [shapes.get(weight_name(i)) for i in range(len(weights))]
-        if stored != weights:
-            expected, received = next(pair for pair in zip(weights, stored, strict=True) if pair[0] != pair[1])
-            raise OutsideError(f"{DESCRIPTION} tells of a weight of shape {expected}. Stored: {received}")
+        with plainly_named(path) as plain:
+            reader = tf.train.load_checkpoint(str(plain / "variables" / "variables"))
+            shapes = reader.get_variable_to_shape_map()
+            stored = [shapes.get(_weight_name(i)) for i in range(len(weights))]
+            if stored != weights:
+                expected, received = next(pair for pair in zip(weights, stored, strict=True) if pair[0] != pair[1])
+                raise OutsideError(f"{DESCRIPTION} tells of a weight of shape {expected}. Stored: {received}")
+            return [reader.get_tensor(_weight_name(i)) for i in range(len(weights))]
     except (OutsideError, OSError, tf.errors.OpError, ValueError, RuntimeError, IndexError) as error:
         raise ArtifactError(f"The SavedModel at {path} is damaged: {str(error).splitlines()[0]}") from None
-    return reader
 
 
-def weight_name(i: int) -> str:
+def _weight_name(i: int) -> str:
     """The name of the model's weight i in the SavedModel's variables."""
     return f"weights/{i:04d}/.ATTRIBUTES/VARIABLE_VALUE"
 

@@ -5,7 +5,7 @@ import tensorflow as tf
 from tensorflow.core.framework import types_pb2
 
 from tfdgm._keras_compat import op_definition
-from tfdgm.serving.artifact import ArtifactError, read_graph
+from tfdgm.serving.artifact import ArtifactError, plainly_named, read_graph
 from tfdgm.serving.saved_model import find_saved_model
 
 #: Operations with a state that touch nothing but variables, random numbers and control flow.
@@ -39,7 +39,8 @@ def load_graph(path: str | os.PathLike) -> dict:
     try:
         if other := [file for file in path.rglob("*") if not (file.is_file() or file.is_dir())]:
             raise ValueError(f"{other[0].relative_to(path)} is no file")
-        return tf.saved_model.load(str(path)).signatures
+        with plainly_named(path) as plain:
+            return tf.saved_model.load(str(plain)).signatures
     except (tf.errors.OpError, OSError, ValueError, IndexError, RuntimeError, AttributeError, TypeError, KeyError) as error:
         raise ArtifactError(f"The SavedModel at {path} is damaged: {str(error).splitlines()[0]}") from None
 

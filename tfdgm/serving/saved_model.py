@@ -1,3 +1,4 @@
+import contextlib
 import json
 import os
 import pathlib
@@ -20,10 +21,13 @@ from tfdgm.serving.artifact import (
     check_files,
     digests,
     read_description,
-    weight_name,
 )
 from tfdgm.serving.signatures import signatures
 from tfdgm.serving.warmup import write_warm_up_requests
+from tfdgm.written_aside import aside_of, locked
+
+#: What may lie in a SavedModel.
+_CONTENTS = ("saved_model.pb", "fingerprint.pb", "variables", "assets", "assets.extra")
 
 
 def export(
@@ -37,12 +41,13 @@ def export(
 ) -> None:
     """Writes `model` as a SavedModel to `path`, with the signatures of `signatures`; core TensorFlow ops, nothing jit-compiled.
 
-    It is written aside and renamed, so an existing version stays whole until the new one is.
+    It is written aside and renamed, so an existing version stays whole until the new one is. One process at a time writes a
+    version.
 
     Args:
       model: a `DensityModel`.
       path: the version folder, `.../<name>/<version>`.
-      overwrite: whether to replace a SavedModel that is there.
+      overwrite: whether to replace a SavedModel of tfdgm that is there, or that has come by the end. Nothing else is replaced.
       precision: what the kernels (the layers' weight matrices) are stored as: "float32", or "bfloat16" or "float16" at half the
         size. They are cast to float32 when used, so all arithmetic and all outputs stay float32; what is lost is the kernels'
         rounding. Biases, standardisation and other vectors stay float32.
@@ -51,34 +56,54 @@ def export(
       max_batch: the largest batch the server is to get. Given, warm-up requests of 1 and of so many rows lie in the SavedModel
         (where the package tensorflow-serving-api is installed).
     """
-    path = pathlib.Path(path)
+    path = pathlib.Path(os.path.abspath(path))
     stored = _stored_kernels(model, precision)
-    if path.exists() and not overwrite:
-        raise ArtifactError(f"`path` exists already: {path}. Choose another version number, or overwrite=True.")
-    if path.exists() and not ((path / "saved_model.pb").exists() or not any(path.iterdir())):
-        raise ArtifactError(f"`path` must be a new folder, or one that holds a SavedModel. Received: {path}, with other files.")
-    aside, old = path.with_name(f".{path.name}.new"), path.with_name(f".{path.name}.old")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(aside, ignore_errors=True)
-        module = tf.Module()
-        module.weights = {f"{i:04d}": stored.get(i, weight.value) for i, weight in enumerate(model.weights)}
-        functions = signatures(model, sampler, [(model.weights[i], kept) for i, kept in stored.items()])
-        tf.saved_model.save(module, str(aside), signatures=functions)
-        (aside / DESCRIPTION).parent.mkdir(exist_ok=True)
-        options = {"precision": precision, "sampler": sampler and sampler.name, "max_batch": max_batch, "sha256": digests(aside)}
-        (aside / DESCRIPTION).write_text(json.dumps({**_description(model), **options}, indent=1))
-        if max_batch:
-            write_warm_up_requests(aside, path.resolve().parent.name, functions, sorted({1, max_batch}))
+        with locked(path), aside_of(path) as aside:
+            _put_back(path)
+            _check_replaceable(path, overwrite)
+            _write(model, aside, path.resolve().parent.name, stored, precision, sampler, max_batch)
+            _check_replaceable(path, overwrite)
+            _replace(path, aside)
+    except (OSError, tf.errors.OpError) as error:
+        raise ArtifactError(f"Could not write {path}: {error}. What was there before is unchanged.") from None
+
+
+def _check_replaceable(path, overwrite):
+    if not path.exists():
+        return
+    if not overwrite:
+        raise ArtifactError(f"`path` exists already: {path}. Choose another version number, or overwrite=True.")
+    if path.is_dir() and not any(path.iterdir()):
+        return
+    others = sorted(file.name for file in path.iterdir() if file.name not in _CONTENTS) if path.is_dir() else [path.name]
+    if others or not (path / DESCRIPTION).exists():
+        what = f"with other files: {', '.join(others[:5])}" if others else "which tfdgm has not written"
+        raise ArtifactError(f"`path` must be a new folder, or one that holds a SavedModel of tfdgm. Received: {path}, {what}.")
+
+
+def _write(model, aside, name, stored, precision, sampler, max_batch):
+    module = tf.Module()
+    module.weights = {f"{i:04d}": stored.get(i, weight.value) for i, weight in enumerate(model.weights)}
+    functions = signatures(model, sampler, [(model.weights[i], kept) for i, kept in stored.items()])
+    tf.saved_model.save(module, str(aside), signatures=functions)
+    (aside / DESCRIPTION).parent.mkdir(exist_ok=True)
+    options = {"precision": precision, "sampler": sampler and sampler.name, "max_batch": max_batch, "sha256": digests(aside)}
+    (aside / DESCRIPTION).write_text(json.dumps({**_description(model), **options}, indent=1))
+    if max_batch:
+        write_warm_up_requests(aside, name, functions, sorted({1, max_batch}))
+
+
+def _replace(path, aside):
+    old = path.with_name(f".{path.name}.old")
+    try:
         if path.exists():
-            shutil.rmtree(old, ignore_errors=True)
+            _remove_old(old)
             os.rename(path, old)
         os.rename(aside, path)
-    except (OSError, tf.errors.OpError) as error:
-        shutil.rmtree(aside, ignore_errors=True)
+    finally:
         _put_back(path)
-        raise ArtifactError(f"Could not write {path}: {error}. What was there before is unchanged.") from None
-    shutil.rmtree(old, ignore_errors=True)
+    _remove_old(old)
 
 
 def _stored_kernels(model, precision):
@@ -104,8 +129,17 @@ def _stored_kernels(model, precision):
 def _put_back(path):
     """After a kill between the two renames of `export` the old version lies beside; puts it back."""
     old = path.with_name(f".{path.name}.old")
-    if old.exists() and not path.exists():
+    if _is_old(old) and not path.exists():
         os.rename(old, path)
+
+
+def _remove_old(old):
+    if _is_old(old):
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _is_old(path):
+    return (path / DESCRIPTION).is_file() and not path.is_symlink()
 
 
 def _description(model):
@@ -119,9 +153,12 @@ def _description(model):
 
 def find_saved_model(path: str | os.PathLike) -> pathlib.Path:
     """The version folder that `path` means: itself, or its highest numbered version, as TF Serving chooses."""
-    path = pathlib.Path(path)
+    path = pathlib.Path(os.path.abspath(path))  # "." has no name.
     for old in [path.with_name(f".{path.name}.old"), *path.glob(".*.old")]:
-        _put_back(old.with_name(old.name[1:-4]))
+        version = old.with_name(old.name[1:-4])
+        if _is_old(old) and not version.exists():
+            with contextlib.suppress(OSError), locked(version):  # Not between the two renames of one that writes now.
+                _put_back(version)
     if (path / "saved_model.pb").exists():
         return path
     versions = [p for p in path.glob("*") if p.name.isascii() and p.name.isdigit() and p.is_dir()]
@@ -147,12 +184,12 @@ def load(path: str | os.PathLike) -> keras.Model:
     cls = keras.saving.get_registered_object(description["class"])
     if not (isinstance(cls, type) and issubclass(cls, keras.Model)):
         raise ArtifactError(f"{path} holds a {description['class']}, which is not known here: import the module that defines it.")
-    stored = check_files(path, description)
+    values = check_files(path, description)
     with building(path, description):
         model = cls.from_config(description["config"])
         if not hasattr(model, "distribution"):  # A Keras model of others.
             raise TypeError(f"{description['class']} is no density")
-    _restore(model, path, description, stored)
+    _restore(model, path, description, values)
     return model
 
 
@@ -163,7 +200,7 @@ def restore(model: keras.Model, path: str | os.PathLike) -> None:
     _restore(model, path, description, check_files(path, description))
 
 
-def _restore(model, path, description, stored):
+def _restore(model, path, description, values):
     weights, written = model.weights, [(w["shape"], w["dtype"]) for w in description["weights"]]
     distribution = model.distribution
     scalings = [d.condition_scaling for d in (distribution.density, distribution.source) if d.condition_scaling is not None]
@@ -180,10 +217,6 @@ def _restore(model, path, description, stored):
             f"{path} holds other weights than this model: expected {len(expected)}, received {len(written)}; "
             f"first difference: {next(((e, w) for e, w in zip(expected, written, strict=False) if e != w), 'their number')}."
         )
-    try:
-        values = [stored.get_tensor(weight_name(i)) for i in range(len(expected))]
-    except (tf.errors.OpError, ValueError, RuntimeError, IndexError) as error:
-        raise ArtifactError(f"The SavedModel at {path} is damaged: {str(error).splitlines()[0]}") from None
     for weight, value in zip(weights, values, strict=True):
         weight.assign(tf.cast(value, weight.dtype))
     if description["precision"] != "float32":

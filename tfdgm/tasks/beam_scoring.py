@@ -27,12 +27,15 @@ from tfdgm import data, serving
 from tfdgm.data import csv_files, finding, tables
 from tfdgm.data.reading import Reading
 from tfdgm.event import can_be_reshaped
+from tfdgm.expanded import expanded
 from tfdgm.non_finite import NonFinite
+from tfdgm.written_aside import locked
 
 INDEX = "index.csv"
 _INDEX_COLUMNS = ("scores", "input", "first_row", "rows", "not_finite", "first_not_finite")
 _SUFFIXES = (*tables.READERS, ".npy", ".npz")
-_OURS = re.compile(r"\d{6,}-\d{6,}\.csv|index\.csv|\..+\.new")
+_OURS = re.compile(r"\d{6,}-\d{6,}\.csv|index\.csv|\.[0-9a-f]{32}\.new")
+_FIRST_LINES = ("", "log_prob", ",".join(_INDEX_COLUMNS), ",".join(_INDEX_COLUMNS[:4]))
 
 
 class LogProbHandler(ModelHandler):
@@ -89,7 +92,9 @@ class _Signature:
         return self._signature(**inputs)["log_prob"]
 
 
-def score_files(path, source, out, *, condition=None, columns=None, reading=None, options=(), rows_per_shard=None):
+def score_files(
+    path, source, out, *, condition=None, columns=None, reading=None, options=(), rows_per_shard=None, overwrite=True
+):
     """Scores every row of every file of `source` with the SavedModel at `path`: log p(x) in nats, in shards under `out`.
 
     `out` receives `FFFFFF-SSSSSS.csv`, shard S of file F, both counted from 0: a header `log_prob` and one score a row, in the
@@ -102,13 +107,14 @@ def score_files(path, source, out, *, condition=None, columns=None, reading=None
       path: a version folder, or the folder of versions, of a SavedModel. This path, `source` and `out` must mean the same on
         all workers: a shared file system, or a URL of one of Beam's (gs://, s3://, hdfs://).
       source: a .csv, .npy, .npz or .parquet file, a glob or a folder of these.
-      out: a folder; new, or with nothing but scores, which are removed.
+      out: a folder; new, or with nothing but what an earlier run has written, which is removed.
       condition: of a model of p(x|c): c [*condition_shape], the same for all rows.
       columns: names of the columns that are x, as in training: tables with these in another order are put in order. None:
         the model's own names, where it has any.
       options: Beam's pipeline options, as on a command line: ["--runner=FlinkRunner", ...]. Without a runner it runs in this
         process, on Beam's FnApiRunner (the DirectRunner would first download another one).
       rows_per_shard: Default: up to 2^24 numbers of x, and 2^20 rows.
+      overwrite: whether to remove the scores of a complete run; those of one that was interrupted always are.
 
     Returns:
       The number of rows.
@@ -117,6 +123,7 @@ def score_files(path, source, out, *, condition=None, columns=None, reading=None
       DataError: a row that is no data, with its file and place; files that are missing or differ in their columns.
     """
     path, source, out = (os.fspath(given) for given in (path, source, out))
+    out = out if "://" in out else str(expanded(out))
     with _local(path) as folder:
         model = serving.load(folder)
     if (condition is None) != (model.condition_shape is None):
@@ -141,25 +148,26 @@ def score_files(path, source, out, *, condition=None, columns=None, reading=None
     read = {"levels": levels, "dtype": dtype, "columns": columns, **reading}
     reader = _Read(model.event_shape, rows_per_shard, first, read, reading)
     pipeline = beam.Pipeline(options=options)
-    _empty(out)
-    try:
-        with pipeline:
-            (
-                pipeline
-                | "Files" >> beam.Create(list(enumerate(files)))
-                | "Spread" >> beam.Reshuffle()
-                | "Read" >> beam.ParDo(reader)
-                | "Score" >> RunInference(KeyedModelHandler(LogProbHandler(path, condition)))
-                | "Write" >> beam.Map(_write_shard, out)
-                | "Collect" >> beam.combiners.ToList()
-                | "Index" >> beam.Map(_write_index, out)
-            )
-    except Exception as error:
-        # Runners wrap what a worker raised, most of them as text.
-        found = re.findall(r"DataError: (.*?)(?: \[while running|\n|$)", f"{type(error).__name__}: {error}")
-        if found:
-            raise data.DataError(found[-1]) from None
-        raise
+    with contextlib.nullcontext() if "://" in out else locked(os.path.join(out, INDEX)):
+        _empty(out, overwrite)
+        try:
+            with pipeline:
+                (
+                    pipeline
+                    | "Files" >> beam.Create(list(enumerate(files)))
+                    | "Spread" >> beam.Reshuffle()
+                    | "Read" >> beam.ParDo(reader)
+                    | "Score" >> RunInference(KeyedModelHandler(LogProbHandler(path, condition)))
+                    | "Write" >> beam.Map(_write_shard, out)
+                    | "Collect" >> beam.combiners.ToList()
+                    | "Index" >> beam.Map(_write_index, out)
+                )
+        except Exception as error:
+            # Runners wrap what a worker raised, most of them as text.
+            found = re.findall(r"DataError: (.*?)(?: \[while running|\n|$)", f"{type(error).__name__}: {error}")
+            if found:
+                raise data.DataError(found[-1]) from None
+            raise
     found = NonFinite()
     with io.TextIOWrapper(FileSystems.open(FileSystems.join(out, INDEX)), newline="") as file:
         for line in csv.DictReader(file):
@@ -254,16 +262,29 @@ def _named(path, file):
         raise data.DataError(str(error).replace(file, path)) from None
 
 
-def _empty(out):
-    """Makes the folder, and removes the scores of an earlier run."""
+def _empty(out, overwrite):
+    """Makes the folder, and removes what an earlier run has written."""
     if not FileSystems.exists(out):
         FileSystems.mkdirs(out)
-    old = [found.path for found in FileSystems.match([FileSystems.join(out, "*")])[0].metadata_list]
+    if "://" in out:
+        old = [found.path for found in FileSystems.match([FileSystems.join(out, "*")])[0].metadata_list]
+    else:
+        old = [os.path.join(out, name) for name in os.listdir(out) if name != f".{INDEX}.lock"]
     for path in old:
-        if not _OURS.fullmatch(FileSystems.split(path)[1]):
+        if not _is_ours(path):
             raise ValueError(f"{out}: expected a new folder for the scores, or one that holds nothing else. It has {path}.")
+    if not overwrite and any(path.endswith(INDEX) for path in old):
+        raise ValueError(f"{out} holds the scores of a complete run: choose another folder, or --overwrite.")
     if old:
         FileSystems.delete(sorted(old, key=lambda path: not path.endswith(INDEX)))
+
+
+def _is_ours(path):
+    name = FileSystems.split(path)[1]
+    if not _OURS.fullmatch(name) or os.path.isdir(path):
+        return False
+    with FileSystems.open(path) as file:
+        return name.endswith(".new") or file.read(80).decode(errors="replace").split("\n")[0] in _FIRST_LINES
 
 
 @contextlib.contextmanager

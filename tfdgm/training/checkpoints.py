@@ -2,10 +2,11 @@ import contextlib
 import json
 import os
 import pathlib
-import shutil
+import re
 import time
 import typing
 import zipfile
+from collections.abc import Callable
 
 import keras
 import numpy as np
@@ -19,7 +20,7 @@ class _Meta(typing.TypedDict):
     epochs: int
     steps: int
     history: dict
-    stopped: bool
+    stopped: typing.NotRequired[bool]  # Of older ones.
     best_epoch: int | None
     seconds: float
     best_loss: typing.NotRequired[float]
@@ -48,11 +49,12 @@ class Checkpoints(keras.callbacks.Callback):
     best: with `keras.callbacks.SwapEMAWeights` after this callback, the moving average.
 
     Args:
-      folder: where to; nothing else may lie in it.
+      folder: where to. What else lies in it stays.
       patience: epochs without a better `val_loss` after which training stops, or None.
       run: plain values that say which run this is; a checkpoint of another is refused.
       minutes: between two saves within an epoch.
       writes: whether this process writes; of several workers only one may.
+      begin: called before the first state is written.
     """
 
     def __init__(
@@ -63,9 +65,10 @@ class Checkpoints(keras.callbacks.Callback):
         run: dict | None = None,
         minutes: float = 10,
         writes: bool = True,
+        begin: Callable[[], None] | None = None,
     ):
         super().__init__()
-        self.minutes, self.writes = minutes, writes
+        self.minutes, self.writes, self._begin = minutes, writes, begin
         self.steps = 0  # Of the epoch after the complete ones.
         self._asked_to_stop = False
         self.folder = pathlib.Path(folder)
@@ -79,9 +82,20 @@ class Checkpoints(keras.callbacks.Callback):
         self.seconds = 0.0
         self._best_weights = None
 
-    def restore(self, model: keras.Model) -> bool:
-        """Sets `model`, its optimizer and this callback to the last complete checkpoint. Returns whether there was one."""
-        state = self.folder / "state.npz"
+    def exist(self) -> bool:
+        """Whether the folder holds a state."""
+        return (self.folder / "state.npz").is_file()
+
+    def files(self) -> list[pathlib.Path]:
+        """What `Checkpoints` have written into the folder."""
+        found = self.folder.iterdir() if self.folder.is_dir() else ()
+        return [path for path in found if re.fullmatch(r"state\.npz|best-\d+\.npz|\.(state|best-\d+)\.npz\..+\.new", path.name)]
+
+    def restore(self, model: keras.Model, folder: str | os.PathLike | None = None) -> bool:
+        """Sets `model`, its optimizer and this callback to the last complete checkpoint, of another `folder` where one is given.
+        Returns whether there was one."""
+        folder = self.folder if folder is None else pathlib.Path(folder)
+        state = folder / "state.npz"
         if not state.exists():
             return False
         strategy = getattr(model, "distribute_strategy", None)  # Of TensorFlow.
@@ -91,18 +105,19 @@ class Checkpoints(keras.callbacks.Callback):
         meta, values = _read(state, _Meta)
         if meta["run"] != self.run:
             changes = ", ".join(_differences(meta["run"], self.run))
-            raise CheckpointError(f"{self.folder} belongs to a run with other settings ({changes}).")
+            raise CheckpointError(f"{folder} belongs to a run with other settings ({changes}).")
         if [v.shape for v in values] != [tuple(v.shape) for v in variables]:
             raise CheckpointError(f"{state} holds other weights than this model: it was written by another version.")
         for variable, value in zip(variables, values, strict=True):
             variable.assign(value)
-        self.epochs, self.history, self.stopped = meta["epochs"], meta["history"], meta["stopped"]
-        self.steps = meta["steps"]
+        self.epochs, self.history, self.steps = meta["epochs"], meta["history"], meta["steps"]
         self.best_epoch, self.seconds = meta["best_epoch"], meta["seconds"]
         if self.best_epoch is not None:
-            self.best_loss, self._best_weights = meta.get("best_loss", float("inf")), _read(self._best_path())[1]
+            self.best_loss = meta.get("best_loss", float("inf"))
+            self._best_weights = _read(folder / self._best_name())[1]
             if [w.shape for w in self._best_weights] != [tuple(w.shape) for w in model.weights]:
-                raise CheckpointError(f"{self._best_path()} holds other weights than this model.")
+                raise CheckpointError(f"{folder / self._best_name()} holds other weights than this model.")
+        self._set_stopped()
         return True
 
     def set_best_weights(self, model: keras.Model) -> None:
@@ -119,8 +134,11 @@ class Checkpoints(keras.callbacks.Callback):
             variable.assign(value)
 
     def remove(self) -> None:
-        """Removes the folder."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        """Removes what `Checkpoints` have written, and the folder where nothing else is in it."""
+        for path in self.files():
+            path.unlink()
+        with contextlib.suppress(OSError):
+            self.folder.rmdir()
 
     def stop(self) -> None:
         """Asks the training to save its state after this step and to end with `Preempted`."""
@@ -150,10 +168,13 @@ class Checkpoints(keras.callbacks.Callback):
         self.epochs, self.steps = epoch + 1, 0
         for name, value in (logs or {}).items():
             self.history.setdefault(name, []).append(float(value))
-        if self.patience and self.epochs - (self.best_epoch or 0) >= self.patience:
-            self.stopped = self.model.stop_training = True
+        self._set_stopped()
+        self.model.stop_training = self.model.stop_training or self.stopped
         self._last_state = [np.array(v) for v in _variables(self.model)] if self._first_step else None
         self._save()
+
+    def _set_stopped(self):
+        self.stopped = bool(self.patience) and self.epochs - (self.best_epoch or 0) >= self.patience
 
     def _save(self):
         self._saved = time.monotonic()
@@ -164,19 +185,22 @@ class Checkpoints(keras.callbacks.Callback):
             raise Preempted(f"after epoch {self.epochs} and {self.steps} steps")
 
     def _write_state(self):
-        meta = {name: getattr(self, name) for name in ("run", "epochs", "steps", "history", "stopped", "best_epoch", "seconds")}
-        self.folder.mkdir(parents=True, exist_ok=True)
+        if self._begin:
+            self._begin()
+            self._begin = None
+        meta = {name: getattr(self, name) for name in ("run", "epochs", "steps", "history", "best_epoch", "seconds")}
+        best = self.folder / self._best_name()
         if self.best_epoch is not None:
             meta["best_loss"] = self.best_loss
-            if not self._best_path().exists():
-                _write(self._best_path(), {}, self._best_weights)
+            if not best.exists():
+                _write(best, {}, self._best_weights)
         _write(self.folder / "state.npz", meta, [np.array(v) for v in _variables(self.model)])
-        for path in self.folder.iterdir():
-            if path.name not in ("state.npz", self._best_path().name):
+        for path in self.files():
+            if path.name not in ("state.npz", best.name):
                 path.unlink()
 
-    def _best_path(self):
-        return self.folder / f"best-{self.best_epoch}.npz"
+    def _best_name(self):
+        return f"best-{self.best_epoch}.npz"
 
 
 def _variables(model):

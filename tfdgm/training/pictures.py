@@ -275,6 +275,10 @@ def _figure(width, height):
 
 
 def _save(path, figure):
+    from matplotlib.text import Text
+
+    for text in figure.findobj(Text):
+        text.set_parse_math(False)  # A "$" in a column's name begins no formula.
     with _file(path) as file:
         figure.savefig(file, format="png")
 

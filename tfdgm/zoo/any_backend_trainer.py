@@ -6,6 +6,7 @@ import numpy as np
 from tfdgm import data, networks
 from tfdgm.training import AutoregressiveTrainer, Batches, Preempted
 from tfdgm.unknown_name import unknown_name
+from tfdgm.written_aside import aside_of, locked
 from tfdgm.zoo import run_folder
 from tfdgm.zoo.optimizer import compile_model
 from tfdgm.zoo.recipe import RecipeError
@@ -30,13 +31,15 @@ class AnyBackendTrainer(Trainer):
         backend = keras.backend.backend()
         if strategy not in ("auto", "default") or tensorboard:
             raise RecipeError(f"--strategy and --tensorboard need TensorFlow. Keras's backend is {backend}.")
+        if recipe.start:
+            raise RecipeError(f"[training]: start needs TensorFlow. Keras's backend is {backend}.")
         self.devices, self.identity = f" Keras runs on {backend}.", {"backend": backend}
 
     def load(self, data_dir):
         if self.recipe.data["weight"] is not None:
             raise RecipeError("[data]: weight needs TensorFlow. Image models under another backend take none.")
         options = {key: value for key, value in self.recipe.data_options().items() if key != "batch_size"}
-        self.data = data.load_arrays(self.recipe.data["source"], data_dir=data_dir, **options)
+        self.data = data.load_arrays(self.recipe.source, data_dir=data_dir, **options)
         return tuple(len(self.data.parts[split].rows) for split in ("train", "valid", "test"))
 
     def build(self, steps):
@@ -69,9 +72,10 @@ class AnyBackendTrainer(Trainer):
 
     def finish(self, checkpoints, report=None):
         checkpoints.set_best_weights(self.model)
-        aside = self.folder / f".new.{run_folder.WEIGHTS}"
-        self.model.save_weights(aside)
-        aside.replace(self.folder / run_folder.WEIGHTS)
+        path = self.folder / run_folder.WEIGHTS
+        with locked(path), aside_of(path, ".weights.h5") as aside:
+            self.model.save_weights(aside)
+            aside.replace(path)
         record = self.record(checkpoints)
         run_folder.write_text(self.folder / run_folder.RECORD, json.dumps(record, indent=1) + "\n")
         return record

@@ -5,6 +5,7 @@ import textwrap
 import typing
 
 from tfdgm.from_outside import OutsideError, check
+from tfdgm.printable import printable
 from tfdgm.zoo import entries
 from tfdgm.zoo.evaluation import Evaluation
 
@@ -117,6 +118,7 @@ class Card:
             ("  split", f"{data.train:,} train, {data.validation:,} validation, {data.test:,} test rows"),
             ("  sha256", data.sha256),
             ("training", "{epochs} epochs, the best is {best_epoch}; {hours:.2f} hours; seed {seed}".format(**run)),
+            ("  from", run.get("start")),
             ("  on", ", ".join(on)),
             ("  with", ", ".join(f"{name} {version}" for name, version in self.versions.items())),
             ("  date", self.date),
@@ -131,7 +133,8 @@ class Card:
         ]
         lines = [(name, value) for name, value in lines if value]
         width = max(len(name) for name, _ in lines) + 2
-        return "\n".join([self.name, "=" * len(self.name), *[f"{name.ljust(width)}{value}" for name, value in lines]])
+        text = "\n".join([self.name, "=" * len(self.name), *[f"{name.ljust(width)}{value}" for name, value in lines]])
+        return printable(text)
 
     def nll_of(self, evaluation):
         """ "88.12 ± 0.34", with "<=" in front where it is a bound."""
@@ -153,6 +156,7 @@ def table(cards, *, markdown=False):
         what = (card.name, card.model["class"], card.data.name, f"{card.model['parameters']:,}")
         bits = f"{card.test.bits_per_dim:.3f}" if card.test.bits_per_dim is not None else ""
         rows.append((*what, card.nll_of(card.test), bits, card.against_published()))
+    rows = [tuple(map(printable, row)) for row in rows]
     if markdown:
         lines = [head, ("---", "---", "---", "---:", "---:", "---:", "---"), *[(f"`{row[0]}`", *row[1:]) for row in rows]]
         return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"

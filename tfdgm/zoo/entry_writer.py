@@ -41,14 +41,14 @@ def _card(folder, recipe, splits, model, record, valid, test, more):
     if recipe.published:
         ours = test.nll if recipe.published["unit"] == "nats" else test.bits_per_dim
         published = {**recipe.published, "reached": ours is not None and ours <= recipe.published["value"]}
-    path = pathlib.Path(splits.name)
+    path = pathlib.Path(recipe.data["source"])
     versions = {name: importlib.metadata.version(name) for name in ("tensorflow", "tensorflow-probability")}
     return Card(
         name=folder.resolve().name,
         model={"class": type(model).__name__, "config": model.get_config(), "parameters": count_weights(model)},
         data=Data(
-            name=path.name if path.suffix else splits.name,  # Without folders, which mean nothing on another machine.
-            description=splits.description,
+            name=path.name if path.suffix else str(path),  # Without folders, which mean nothing on another machine.
+            description=splits.description.replace(splits.name, str(path)),
             sha256=splits.sha256,
             train=splits.num_train,
             validation=splits.num_valid,
@@ -86,8 +86,9 @@ def _command(folder, backend):
     if parent.name == "zoo" or parent in [path.resolve() for path in entries.folders()]:
         train, again = f"tfdgm train {shlex.quote(name)}", f"runs/{name}"
     else:
-        again = f"{folder}_again"
-        train = f"tfdgm train {shlex.quote(str(folder / 'recipe.toml'))} --output {shlex.quote(again)}"
+        here = pathlib.Path(name) if folder.is_absolute() else folder
+        again = f"{here}_again"
+        train = f"tfdgm train {shlex.quote(str(here / 'recipe.toml'))} --output {shlex.quote(again)}"
     return train if backend == "tensorflow" else f"KERAS_BACKEND={backend} {train} && tfdgm export {shlex.quote(again)}"
 
 

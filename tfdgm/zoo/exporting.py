@@ -1,10 +1,10 @@
 import json
-import pathlib
 import typing
 
 from tfdgm import data
+from tfdgm.expanded import expanded
 from tfdgm.from_outside import OutsideError, parse_json, read_text
-from tfdgm.training import AutoregressiveTrainer
+from tfdgm.training import AutoregressiveTrainer, Checkpoints
 from tfdgm.zoo import run_folder
 from tfdgm.zoo.entry_writer import write_entry
 from tfdgm.zoo.evaluation import evaluate
@@ -39,7 +39,7 @@ def export_run(folder, *, data_dir=None, report=print):
     Returns:
       The card, a dict.
     """
-    folder = pathlib.Path(folder).expanduser()
+    folder = expanded(folder)
     recipe = Recipe.read(folder / "recipe.toml")
     try:
         record = parse_json(read_text(folder / run_folder.RECORD), _Record)
@@ -47,7 +47,7 @@ def export_run(folder, *, data_dir=None, report=print):
         raise RecipeError(f"{folder / run_folder.RECORD} is damaged: {error}") from None
     if record["recipe"] != json.loads(json.dumps(recipe.identity)):
         raise RecipeError(f"{folder / 'recipe.toml'} is another recipe than the one that {run_folder.RECORD} there tells of.")
-    splits = data.load(recipe.data["source"], data_dir=data_dir, **recipe.data_options())
+    splits = data.load(recipe.source, data_dir=data_dir, **recipe.data_options())
     if splits.sha256 != record["sha256"]:
         raise RecipeError(
             f"{splits.name} is not the data of the run: expected sha256 {record['sha256']}. Received: {splits.sha256}"
@@ -69,7 +69,7 @@ def export_run(folder, *, data_dir=None, report=print):
         )
     more = {"skipped_steps": 0, "replicas": 1, "waiting_for_data": None}
     card = write_entry(folder, recipe, splits, model, record, valid, more)
-    if not (folder / "checkpoints").exists():
+    if not Checkpoints(folder / "checkpoints").exist():
         (folder / run_folder.RECORD).unlink()
         (folder / run_folder.WEIGHTS).unlink()
     return card

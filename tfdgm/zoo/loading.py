@@ -1,4 +1,3 @@
-import pathlib
 import zipfile
 
 import keras
@@ -6,6 +5,7 @@ import tensorflow as tf
 
 import tfdgm.models  # Registers the classes that an artifact names.
 from tfdgm import serving
+from tfdgm.expanded import expanded
 from tfdgm.from_outside import MOST_BYTES, OutsideError, parse_json
 from tfdgm.serving.artifact import at_most
 from tfdgm.unknown_name import unknown_name
@@ -27,7 +27,7 @@ def load(name_or_path):
     """
     if name_or_path in entries.names():
         return serving.load(entries.find(name_or_path))
-    path = pathlib.Path(name_or_path).expanduser()
+    path = expanded(name_or_path)
     if not str(name_or_path):
         raise entries.ZooError("Expected the name of a zoo entry or a folder. Received: ''")
     if not path.exists():

@@ -5,11 +5,13 @@ import contextlib
 import copy
 import glob
 import json
+import os
 import pathlib
 import tomllib
 import typing
 
-from tfdgm.data import reading
+from tfdgm.data import named, reading
+from tfdgm.expanded import expanded
 from tfdgm.from_outside import OutsideError, check, is_plain, read_text
 from tfdgm.unknown_name import unknown_name
 from tfdgm.zoo import entries
@@ -44,6 +46,7 @@ SECTIONS = {
         "accumulate_steps": None,
         "steps_per_execution": 1,
         "xla": None,
+        "start": None,
         "seed": 0,
     },
     "published": {"name": str, "value": float, "unit": str, "source": str},
@@ -61,6 +64,13 @@ _LARGEST = 3.4e38  # In float32.
 _FROM_0 = {"warmup_epochs": 1e6, "weight_decay": _LARGEST, "valid_fraction": 1, "test_fraction": 1}
 _KINDS = {"condition": str | list[str] | None, **typing.get_type_hints(reading.Reading)}
 _CHOICES = {"optimizer": OPTIMIZERS, "schedule": SCHEDULES, "precision": PRECISIONS, "unit": UNITS}
+
+
+#: The keys that name a file or folder.
+_PATHS = (("data", "source"), ("training", "start"))
+#: Beside the recipe of a run: the folders that hold its state, while it trains and when it has; and in them, where on this
+#: machine its files lay.
+STATES, PLACES = ("checkpoints", "last"), "places.json"
 
 
 class RecipeError(ValueError):
@@ -83,15 +93,26 @@ class Recipe:
     |  | `ema_momentum` (weights averaged over steps), `patience` (epochs without a better validation loss), |
     |  | `precision` (of the networks: float32, mixed_bfloat16 or mixed_float16; densities stay in float32), |
     |  | `accumulate_steps` (gradients averaged over so many steps make one update), `steps_per_execution` (steps in |
-    |  | one call of TensorFlow), `xla` (true or false; by default on where one device trains), `seed` |
+    |  | one call of TensorFlow), `xla` (true or false; by default on where one device trains), `start` (a zoo entry, run |
+    |  | or SavedModel of the same shape whose weights it starts from), `seed` |
     | [published] | `name`, `value`, `unit` ("nats" or "bits/dim", of the negative log-likelihood), `source`; optional |
+
+    Of an absolute path to a file or folder the last name alone becomes part of the recipe, which others may read; the run's
+    folder keeps beside its state where it lies. `source` and `start` are what to read.
 
     TOML has no None: the text "None" stands for it. Under `dtype = "float64"` in [model], files are read in float64 too.
     """
 
-    def __init__(self, sections, *, path=None):
+    def __init__(self, sections, *, path=None, places=()):
         self.path = path
         self.sections = _checked(sections, path or "The recipe")
+        self._places, self._shortened = dict(places), {}
+        for section, key in _PATHS:
+            value = self.sections.get(section, {}).get(key)
+            if value and value.startswith(("/", "~")):
+                short = _without_folders(value)
+                self.sections[section][key] = short
+                self._places[short], self._shortened[short] = str(expanded(value)), value
         self.model = self.sections["model"]
         self.data = {**SECTIONS["data"], **self.sections["data"]}
         self.training = {**SECTIONS["training"], **self.sections.get("training", {})}
@@ -103,7 +124,7 @@ class Recipe:
         if path in entries.recipe_names():
             file = entries.find_recipe(path)
         else:
-            file = pathlib.Path(path).expanduser()
+            file = expanded(path)
             file = file / "recipe.toml" if file.is_dir() else file
         try:
             sections = tomllib.loads(read_text(file))
@@ -113,7 +134,7 @@ class Recipe:
             raise RecipeError(f"There is no recipe {str(file)!r}.") from None
         except (ValueError, RecursionError) as error:
             raise RecipeError(f"{file} is not TOML: {error}") from None
-        return cls(sections, path=file)
+        return cls(sections, path=file, places=_places_beside(file))
 
     @classmethod
     def of(cls, recipe):
@@ -128,7 +149,35 @@ class Recipe:
             if not dot or section not in SECTIONS:
                 raise RecipeError(f"Expected section.key, e.g. training.epochs. {unknown_name('section', section, SECTIONS)}")
             sections.setdefault(section, {})[key] = value
-        return Recipe(sections)
+        given = list(overrides.values())
+        return Recipe(sections, places={value: place for value, place in self._places.items() if value not in given})
+
+    def started_from(self, model, overrides):
+        """`with_overrides` of a run on other data that starts from the weights of `model`. What was published is left out."""
+        sections = {section: values for section, values in self.sections.items() if section != "published"}
+        return Recipe(sections, places=self._places).with_overrides({"training.start": model, **overrides})
+
+    @property
+    def source(self):
+        """[data] source, with its folders on this machine."""
+        return self._place_of(self.data["source"])
+
+    @property
+    def start(self):
+        """[training] start, with its folders on this machine."""
+        return self._place_of(self.training["start"])
+
+    def _place_of(self, value):
+        place = self._places.get(value, value)
+        return value if value and not os.path.exists(place) and os.path.exists(value) else place
+
+    def places(self):
+        """What is to be kept beside a run's state: {source or start as it stands here: its absolute path}, of paths alone."""
+        source, start = self.data["source"], self.training["start"]
+        is_path = glob.has_magic(source) or (os.path.exists(source) and not named.is_name(os.path.basename(source)))
+        here = {source} if is_path else set()
+        here |= {start} if start and start not in entries.names() else set()
+        return {**{value: os.path.abspath(value) for value in here}, **self._places}
 
     @property
     def name(self):
@@ -142,6 +191,12 @@ class Recipe:
     def identity(self):
         """The sections that make a run what it is."""
         return {section: values for section, values in self.sections.items() if section != "published"}
+
+    @property
+    def but_for_its_end(self):
+        """The sections without what ends the training, in which a run that goes on may differ."""
+        training = {key: value for key, value in self.training.items() if key not in ("epochs", "patience")}
+        return {**self.sections, "training": training}
 
     def data_options(self):
         """The arguments of `tfdgm.data.load`, beside the source. Real values are float64 for a model in float64."""
@@ -198,7 +253,12 @@ class Recipe:
     def to_toml(self):
         """The recipe as a file's text; verbatim where it was read from one."""
         if self.path is not None:
-            return pathlib.Path(self.path).read_text()
+            text = pathlib.Path(self.path).read_text()
+            for short, value in self._shortened.items():
+                text = text.replace(f'"{value}"', json.dumps(short, ensure_ascii=False)).replace(f"'{value}'", f"'{short}'")
+            with contextlib.suppress(tomllib.TOMLDecodeError, RecipeError):
+                if _checked(tomllib.loads(text), "") == self.sections:
+                    return text
         parts = []
         for section, values in self.sections.items():
             lines = [f"{key} = {_toml(value)}" for key, value in values.items()]
@@ -219,6 +279,20 @@ def parse_value(text):
             "bracket or a quote must itself stand in quotes."
         )
     return text
+
+
+def _without_folders(path):
+    """The last name of a path, of a glob with the folder that it is in."""
+    parts = pathlib.PurePath(path).parts
+    first = next((i for i, part in enumerate(parts) if glob.has_magic(part)), len(parts))
+    return os.path.join(*parts[max(1, first - 1) :]) if len(parts) > 1 else path
+
+
+def _places_beside(file):
+    for folder in STATES:
+        with contextlib.suppress(OSError, ValueError, TypeError):
+            return dict(json.loads((file.parent / folder / PLACES).read_text()))
+    return {}
 
 
 def _checked(sections, where):
@@ -242,9 +316,10 @@ def _checked(sections, where):
         missing = [k for k, v in SECTIONS[section].items() if isinstance(v, type) and k not in sections.get(section, {})]
         if missing:
             raise RecipeError(f"{where}: [{section}] must have {', '.join(missing)}.")
-    for section, key in (("model", "class"), ("data", "source"), ("published", "name"), ("published", "source")):
-        if section in sections and not (isinstance(sections[section][key], str) and sections[section][key]):
-            raise RecipeError(f"{where}, [{section}]: {key} must be a string. Received: {sections[section][key]!r}")
+    for section, key in (("model", "class"), ("published", "name"), ("published", "source"), *_PATHS):
+        value = sections.get(section, {}).get(key)
+        if section in sections and not (value and isinstance(value, str)) and (key, value) != ("start", None):
+            raise RecipeError(f"{where}, [{section}]: {key} must be a string. Received: {value!r}")
     return {section: _with_none(sections[section]) for section in SECTIONS if section in sections}
 
 

@@ -10,10 +10,11 @@ import keras
 from tfdgm.training import CheckpointError
 
 
-def restore(trainer, checkpoints, steps, report):
-    """Sets the trainer's model and the checkpoints to the state there is, and says so. Returns whether there was one."""
+def restore(trainer, checkpoints, folders, steps, report):
+    """Sets the trainer's model and the checkpoints to the first state there is in these folders, and says so. Returns whether
+    there was one."""
     try:
-        if not checkpoints.restore(trainer.model):
+        if not any(checkpoints.restore(trainer.model, folder) for folder in folders):
             return False
     except CheckpointError as error:
         raise CheckpointError(f"{error} Start over (--restart), or choose another folder (--output).") from None

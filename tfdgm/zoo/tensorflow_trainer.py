@@ -7,6 +7,7 @@ import tensorflow as tf
 from tfdgm import data, models
 from tfdgm.training import DataWait, is_chief, make_strategy
 from tfdgm.unknown_name import unknown_name
+from tfdgm.zoo import loading
 from tfdgm.zoo.entry_writer import write_entry
 from tfdgm.zoo.evaluation import evaluate
 from tfdgm.zoo.optimizer import compile_model
@@ -30,7 +31,11 @@ class TensorFlowTrainer(Trainer):
         self._logs = [keras.callbacks.TensorBoard(folder / "tensorboard")] if tensorboard and self.writes else []
 
     def load(self, data_dir):
-        self.data = data.load(self.recipe.data["source"], data_dir=data_dir, **self.recipe.data_options())
+        options = self.recipe.data_options()
+        if self.recipe.start:
+            self._source = loading.load(self.recipe.start)
+            options = {"levels": self._source.levels, "columns": self._source.column_names, **options}
+        self.data = data.load(self.recipe.source, data_dir=data_dir, **options)
         return self.data.num_train, self.data.num_valid, self.data.num_test
 
     def build(self, steps):
@@ -40,6 +45,21 @@ class TensorFlowTrainer(Trainer):
 
     def adapt(self):
         self.model.adapt(self.data.train)
+
+    def start(self):
+        if not self.recipe.start:
+            self.adapt()
+            return
+        there, here = map(_shapes, (self._source, self.model))
+        for name, expected in there.items():
+            if here[name] != expected:
+                raise RecipeError(
+                    f"[training]: start must be a model of the same shape. Expected {name}={expected} as in {self.recipe.start}. "
+                    f"Received: {here[name]}. --set training.start=None trains from the beginning."
+                )
+        with self.strategy.scope():
+            for weight, value in zip(self.model.weights, self._source.weights, strict=True):
+                weight.assign(value)
 
     def fit(self, checkpoints, *, epochs, callbacks, **options):
         self.model.fit(
@@ -78,6 +98,12 @@ def build_model(recipe, splits):
         model.column_names = tuple(splits.columns)  # A DataFrame given to the model later is put in their order.
     model.class_names = splits.classes
     return model
+
+
+def _shapes(model):
+    names = ("event_shape", "levels", "condition_shape")
+    weights = [tuple(weight.shape) for weight in model.weights]
+    return {**{name: getattr(model, name) for name in names}, "weights": weights}
 
 
 def _sharded(dataset):

@@ -39,6 +39,10 @@ class Trainer(abc.ABC):
     def adapt(self):
         """Sets what depends on the training data in a model that starts."""
 
+    def start(self):
+        """Sets what the first step begins from."""
+        self.adapt()
+
     @abc.abstractmethod
     def fit(self, checkpoints, *, epochs, callbacks, **options):
         """Keras's `fit` from the state of the checkpoints until there are so many epochs, with the validation split."""

@@ -1,11 +1,12 @@
-import pathlib
 import threading
 
 import keras
 
+from tfdgm.expanded import expanded
 from tfdgm.training import Checkpoints
+from tfdgm.written_aside import locked
 from tfdgm.zoo import machine, resumable_fit, run_folder
-from tfdgm.zoo.recipe import Recipe
+from tfdgm.zoo.recipe import Recipe, RecipeError
 from tfdgm.zoo.trainer import count_weights
 
 
@@ -25,7 +26,11 @@ def train(
 
     A state is saved after every epoch and every ten minutes under output_dir/checkpoints; called again after a kill, the run
     goes on from there and ends with the same weights. On SIGTERM it saves its state and raises `tfdgm.training.Preempted`. The
-    test split is evaluated once, at the end, with the weights of the best validation epoch.
+    test split is evaluated once, at the end, with the weights of the best validation epoch. The last state then lies under
+    output_dir/last: called again with more epochs, or more patience, the run goes on from there, as if it had had them from the
+    beginning but for a schedule, which is that of the longer run from here on. Without that folder it cannot.
+
+    One process at a time trains in a folder, which is new, holds a recipe, or is a run; what else lies in it stays.
 
     Of several workers (strategy "multi_worker") each calls this with the same arguments. The first one writes, and returns the
     card; all read output_dir/checkpoints, so it must lie where all see it.
@@ -49,35 +54,51 @@ def train(
     Returns:
       The card, a dict; under another backend than TensorFlow the record. None on a worker that does not write.
     """
-    recipe, folder = Recipe.of(recipe), pathlib.Path(output_dir).expanduser()
+    recipe, folder = Recipe.of(recipe), expanded(output_dir)
     if stop_after is not None and not 0 <= stop_after <= threading.TIMEOUT_MAX:
         raise ValueError(f"`stop_after` must be at least 0 seconds, or None. Received: {stop_after}")
     trainer = _trainer_class()(recipe, folder, strategy=strategy, tensorboard=tensorboard)
-    if trainer.writes:
-        run_folder.check(folder, recipe, restart)
-    else:
-        report, verbose = lambda line: None, 0
+    if not trainer.writes:
+        return _train(trainer, data_dir, restart, stop_after, 0, lambda line: None)
+    run_folder.check(folder, recipe, restart)
+    with locked(folder / "run"):
+        return _train(trainer, data_dir, restart, stop_after, verbose, report)
+
+
+def _train(trainer, data_dir, restart, stop_after, verbose, report):
+    recipe, folder = trainer.recipe, trainer.folder
     num_train, num_valid, num_test = trainer.load(data_dir)
     steps = recipe.steps_of_epoch(num_train, num_valid, num_test)
 
     keras.utils.set_random_seed(recipe.training["seed"])
     trainer.build(steps)
-    if trainer.writes:
-        run_folder.prepare(folder, recipe, restart)
-    run, patience = {**recipe.identity, "sha256": trainer.data.sha256, **trainer.identity}, recipe.training["patience"]
-    checkpoints = Checkpoints(folder / "checkpoints", patience=patience, run=run, writes=trainer.writes)
+    run = {**run_folder.identity(recipe), "sha256": trainer.data.sha256, **trainer.identity}
+    states = run_folder.state_folders(folder)
+    checkpoints = Checkpoints(
+        states[0],
+        patience=recipe.training["patience"],
+        run=run,
+        writes=trainer.writes,
+        begin=lambda: run_folder.begin(folder, recipe, restart),
+    )
     report(f"{recipe.model['class']}, {count_weights(trainer.model):,} weights, on {trainer.data.name}: {num_train:,} train, "
            f"{num_valid:,} validation, {num_test:,} test rows.{trainer.devices}")  # fmt: skip
     machine.report_emulation(recipe.training["precision"], report)
-    if restart or not resumable_fit.restore(trainer, checkpoints, steps, report):
-        trainer.adapt()
+    if restart or not resumable_fit.restore(trainer, checkpoints, states, steps, report):
+        trainer.start()
+    elif not checkpoints.exist() and (checkpoints.stopped or checkpoints.epochs >= recipe.training["epochs"]):
+        raise RecipeError(
+            f"The run in {folder} ended after {checkpoints.epochs} epochs{' by its patience' if checkpoints.stopped else ''}: it "
+            f"goes on with more {'--patience' if checkpoints.stopped else '--epochs'}."
+        )
 
     with resumable_fit.stopped(checkpoints, stop_after):
         resumable_fit.fit(trainer, checkpoints, steps, verbose)
     if not trainer.writes:
         return None
+    run_folder.begin_outputs(folder)
     result = trainer.finish(checkpoints, report)
-    checkpoints.remove()
+    run_folder.finish(folder)
     return result
 
 
