@@ -346,6 +346,13 @@ REFUSED = {
     ),
     "one column of decimal commas": ("a.csv", text("a\n1,5\n2,5\n"), {}, "line 2: expected 1 columns.*--decimal=, takes commas"),
     "thousands further down": ("a.csv", text("a,b\n" + "1,2\n" * 200 + '"1,234",2\n'), {}, "--decimal=. or --decimal=, reads it"),
+    "a quote alone": ("a.csv", text('"'), {}, "a.csv is empty"),
+    "a header of an array that is cut": (
+        "a.npy",
+        lambda path: path.write_bytes(b"\x93NUMPY\x01\x00\x10\x00{'descr': ('<f8',"),
+        {},
+        "a.npy is damaged",
+    ),
     "percent": ("a.csv", text("a,b\n1%,2\n3,4\n"), {}, "'1%', not a number"),
     "underscores": ("a.csv", text("a,b\n1_000,2\n3,4\n"), {}, "'1_000', not a number"),
 }

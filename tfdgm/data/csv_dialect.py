@@ -195,9 +195,10 @@ def _delimiter(path, lines, is_whole, candidates, decimal):
         except csv.Error as e:
             errors.append(DataError(f"{path}, line {reader.line_num}: {e}."))
             continue
-        found[delimiter] = records if is_whole or len(records) < 3 else records[:-1]
+        if records:
+            found[delimiter] = records if is_whole or len(records) < 3 else records[:-1]
     if not found:
-        raise errors[0]
+        raise errors[0] if errors else DataError(f"{path} is empty.")
     # One column has no delimiter: that is the first of them.
     possible = [delimiter for i, delimiter in enumerate(found) if i == 0 or len(found[delimiter][0][0]) > 1]
     best = max(possible, key=lambda delimiter: _quality(found[delimiter]))

@@ -3,6 +3,7 @@
 import contextlib
 import math
 import os
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -139,7 +140,18 @@ def _damage(path, suffix):
         yield
     except DataError:
         raise
-    except (ValueError, KeyError, EOFError, OSError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError) as e:
+    except (
+        ValueError,
+        KeyError,
+        EOFError,
+        OSError,
+        zipfile.BadZipFile,
+        zlib.error,
+        NotImplementedError,
+        RuntimeError,
+        SyntaxError,  # Of a header, as the next.
+        tokenize.TokenError,
+    ) as e:
         raise DataError(f"{path} is damaged, or not {suffix}: {e}") from None
 
 
