@@ -13,6 +13,7 @@ from tensorflow_probability import distributions as tfd
 import tfdgm
 from tfdgm.cli.main import main
 from tfdgm.data import DataError
+from tfdgm.non_finite import NonFiniteScoresWarning
 from tfdgm.written_aside import locked
 
 pytest.importorskip("apache_beam")
@@ -205,6 +206,19 @@ class TestOutput:
         for line in lines:
             scores = np.loadtxt(tmp_path / "out" / line["scores"], skiprows=1, ndmin=1)
             assert len(scores) == int(line["rows"])
+
+    def test_scores_that_are_not_finite_are_counted(self, model, parts, rows, tmp_path, capfd):
+        rows = rows[410:].copy()
+        rows[[160, 500]] = 1e38
+        np.savetxt(parts / "part-2.csv", rows, delimiter=",", header="a,b,c", comments="", fmt="%.9g")
+        expected = "2 of 1,000 scores are -inf or NaN, the first that of row 570,"
+        with pytest.warns(NonFiniteScoresWarning, match=expected):
+            assert beam_scoring.score_files(model, parts, tmp_path / "out", rows_per_shard=150) == 1000
+        with open(tmp_path / "out" / "index.csv", newline="") as file:
+            found = [(line["not_finite"], line["first_not_finite"]) for line in csv.DictReader(file)]
+        assert found[-4:] == [("0", ""), ("1", "10"), ("0", ""), ("1", "50")]
+        command = ["score", str(model), str(parts), "--out", str(tmp_path / "out"), "--runner=beam", "--fail_on_nonfinite"]
+        assert main(command) == 1 and f"error: {expected}" in capfd.readouterr().err
 
     def test_old_scores_go(self, model, parts, tmp_path):
         beam_scoring.score_files(model, parts, tmp_path / "out", rows_per_shard=150)
