@@ -13,6 +13,13 @@ from tfdgm.event import Event
 from tfdgm.unknown_name import unknown_name
 
 
+def recorded(arguments: dict[str, Any], name: str, value: Any) -> Any:
+    """`value`, for which a default of None stands, also in a config: an artifact keeps its meaning when the rule changes."""
+    if name in arguments:
+        arguments[name] = plain(value)
+    return value
+
+
 def checked_arguments(cls: type, args: tuple, kwargs: dict[str, Any]) -> dict[str, Any]:
     """The arguments of a model's `__init__` by name, defaults among them, as plain Python values for configs.
 

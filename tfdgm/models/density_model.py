@@ -13,7 +13,7 @@ from tfdgm.columns import in_order
 from tfdgm.distributions import Distribution, Wrapped
 from tfdgm.event import Event
 from tfdgm.models import completion
-from tfdgm.models.arguments import check_can, check_condition, check_known, checked_arguments, is_eager, plain, seeds_of_rows
+from tfdgm.models.arguments import check_can, check_condition, check_known, checked_arguments, is_eager, seeds_of_rows
 from tfdgm.models.display import Display
 from tfdgm.models.maximum_likelihood import MaximumLikelihood
 from tfdgm.models.parts import build_layers
@@ -40,9 +40,6 @@ class DensityModel(Display, MaximumLikelihood):
     arguments are plain values and are the config. `DensityModel.from_distribution` wraps any `tfd.Distribution`.
     """
 
-    #: Whether each x_i is an affine function of z_i, given the dimensions before it: over a single one, a Gaussian.
-    is_affine = False
-
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
         keras.saving.register_keras_serializable(package=cls.__module__.split(".")[0])(cls)
@@ -53,12 +50,6 @@ class DensityModel(Display, MaximumLikelihood):
         instance = keras.layers.Layer.__new__(cls)
         instance.__dict__["_arguments"] = checked_arguments(cls, args, kwargs)
         return instance
-
-    def _recorded(self, name, value):
-        """`value`, for which a default of None stands, in the config: an artifact keeps its meaning when the rule changes."""
-        if name in self._arguments:
-            self._arguments[name] = plain(value)
-        return value
 
     def _set_distribution(self, distribution, seed=0):
         """To be called at the end of a subclass's `__init__`."""

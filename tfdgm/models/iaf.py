@@ -2,6 +2,7 @@ from collections.abc import Callable, Sequence
 
 import keras
 
+from tfdgm.models.arguments import recorded
 from tfdgm.models.density_model import DensityModel
 from tfdgm.models.flows import default_widths, flow_over
 from tfdgm.models.maf import autoregressive_layers
@@ -70,7 +71,7 @@ class IAF(DensityModel):
     ):
         super().__init__(dtype=dtype, name=name)
         if hidden_units is None:
-            hidden_units = self._recorded("hidden_units", default_widths(event_shape, condition_shape, 512))
+            hidden_units = recorded(self._arguments, "hidden_units", default_widths(event_shape, condition_shape, 512))
         bijectors = autoregressive_layers(
             event_shape,
             num_layers,

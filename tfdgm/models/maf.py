@@ -5,6 +5,7 @@ import keras
 
 from tfdgm.arguments import check_whole
 from tfdgm.bijectors import ActNorm, Bijector, MaskedAutoregressiveLayers
+from tfdgm.models.arguments import recorded
 from tfdgm.models.density_model import DensityModel
 from tfdgm.models.flows import default_widths, flow_over
 from tfdgm.networks import MADE
@@ -73,7 +74,7 @@ class MAF(DensityModel):
     ):
         super().__init__(dtype=dtype, name=name)
         if hidden_units is None:
-            hidden_units = self._recorded("hidden_units", default_widths(event_shape, condition_shape, 512))
+            hidden_units = recorded(self._arguments, "hidden_units", default_widths(event_shape, condition_shape, 512))
         bijectors = autoregressive_layers(
             event_shape, num_layers, hidden_units, activation, residual, act_norm, condition_shape, self.dtype_policy
         )

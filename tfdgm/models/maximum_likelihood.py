@@ -30,6 +30,9 @@ class MaximumLikelihood(IsBuilt, TracedOnce, keras.Model):
     weights w the loss is that of Keras, sum_i w_i nll_i / n: weights of mean 1 make it the weighted mean in nats.
     """
 
+    #: Whether each x_i is an affine function of z_i, given the dimensions before it: over a single one, a Gaussian.
+    is_affine = False
+
     def __init__(self, *, dtype: str | keras.DTypePolicy | None = None, name: str | None = None):
         policy = keras.dtype_policies.get(dtype)
         super().__init__(dtype=policy.variable_dtype, name=name)

@@ -8,6 +8,7 @@ from tfdgm.arguments import check_whole
 from tfdgm.bijectors import ActNorm, Coupling, Permute
 from tfdgm.elementwise import Affine
 from tfdgm.frozen_random import FrozenRandom
+from tfdgm.models.arguments import recorded
 from tfdgm.models.density_model import DensityModel
 from tfdgm.models.flows import default_widths, flow_over
 from tfdgm.networks import DenseNetwork
@@ -77,7 +78,7 @@ class RealNVP(DensityModel):
     ):
         super().__init__(dtype=dtype, name=name)
         if hidden_units is None:
-            hidden_units = self._recorded("hidden_units", default_widths(event_shape, condition_shape, 256))
+            hidden_units = recorded(self._arguments, "hidden_units", default_widths(event_shape, condition_shape, 256))
         size = math.prod(event_shape)
         if size < 2:
             raise ValueError(f"RealNVP needs events of at least 2 dimensions. Received: event_shape={tuple(event_shape)}")
