@@ -17,10 +17,9 @@ from tfdgm.serving.artifact import (
     PRECISIONS,
     ArtifactError,
     building,
-    check_files,
     digests,
     read_description,
-    weight_name,
+    read_weights,
 )
 from tfdgm.serving.signatures import signatures
 from tfdgm.serving.warmup import write_warm_up_requests
@@ -147,12 +146,11 @@ def load(path: str | os.PathLike) -> keras.Model:
     cls = keras.saving.get_registered_object(description["class"])
     if not (isinstance(cls, type) and issubclass(cls, keras.Model)):
         raise ArtifactError(f"{path} holds a {description['class']}, which is not known here: import the module that defines it.")
-    stored = check_files(path, description)
+    values = read_weights(path, description)
     with building(path, description):
         model = cls.from_config(description["config"])
-        if not hasattr(model, "distribution"):  # A Keras model of others.
-            raise TypeError(f"{description['class']} is no density")
-    _restore(model, path, description, stored)
+        distribution = model.distribution  # Of a Keras model of others, an AttributeError.
+    _restore(model, distribution, path, description, values)
     return model
 
 
@@ -160,12 +158,11 @@ def restore(model: keras.Model, path: str | os.PathLike) -> None:
     """Sets the weights of `model` from the SavedModel at `path`, bit for bit."""
     path = find_saved_model(path)
     description = read_description(path)
-    _restore(model, path, description, check_files(path, description))
+    _restore(model, model.distribution, path, description, read_weights(path, description))
 
 
-def _restore(model, path, description, stored):
+def _restore(model, distribution, path, description, values):
     weights, written = model.weights, [(w["shape"], w["dtype"]) for w in description["weights"]]
-    distribution = model.distribution
     scalings = [d.condition_scaling for d in (distribution.density, distribution.source) if d.condition_scaling is not None]
     later = {id(weight) for scaling in scalings for weight in scaling.weights}
     before = [weight for weight in weights if id(weight) not in later]
@@ -180,10 +177,6 @@ def _restore(model, path, description, stored):
             f"{path} holds other weights than this model: expected {len(expected)}, received {len(written)}; "
             f"first difference: {next(((e, w) for e, w in zip(expected, written, strict=False) if e != w), 'their number')}."
         )
-    try:
-        values = [stored.get_tensor(weight_name(i)) for i in range(len(expected))]
-    except (tf.errors.OpError, ValueError, RuntimeError, IndexError) as error:
-        raise ArtifactError(f"The SavedModel at {path} is damaged: {str(error).splitlines()[0]}") from None
     for weight, value in zip(weights, values, strict=True):
         weight.assign(tf.cast(value, weight.dtype))
     if description["precision"] != "float32":

@@ -96,7 +96,7 @@ class Checkpoints(keras.callbacks.Callback):
             raise CheckpointError(f"{state} holds other weights than this model: it was written by another version.")
         for variable, value in zip(variables, values, strict=True):
             variable.assign(value)
-        self.epochs, self.history, self.stopped = meta["epochs"], meta["history"], meta["stopped"]
+        self.epochs, self.history, self.stopped = meta["epochs"], meta["history"], meta.get("stopped", False)
         self.steps = meta["steps"]
         self.best_epoch, self.seconds = meta["best_epoch"], meta["seconds"]
         if self.best_epoch is not None:
