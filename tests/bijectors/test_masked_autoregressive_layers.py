@@ -33,7 +33,9 @@ class TestMaskedAutoregressiveLayers(BijectorContract):
         return layers_of(self.orders, self.size, dtype)
 
     @pytest.mark.parametrize("inverse", [False, True])
-    @pytest.mark.parametrize(("size", "mode"), [(1, "model"), (2, "model"), (18, "model"), (18, "exporting")])
+    @pytest.mark.parametrize(
+        ("size", "mode"), [(1, "model"), (2, "model"), (18, "model"), pytest.param(18, "exporting", marks=pytest.mark.slow)]
+    )
     def test_equals_a_chain(self, inverse, size, mode):
         bijector = layers_of(("left-to-right", "right-to-left", "random"), size, "float64", inverse)
         for hidden in (h for layer in bijector.layers for h in (*layer.network.hidden, layer.network.out)):

@@ -12,7 +12,7 @@ import tfdgm
 
 pytest.importorskip("tensorflow_serving")
 
-pytestmark = pytest.mark.usefixtures("eagerly")
+pytestmark = [pytest.mark.usefixtures("eagerly"), pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,6 @@ def url(request, server):
 
 
 class TestScore:
-    @pytest.mark.slow
     @pytest.mark.parametrize("suffix", ["csv", "npy"])
     def test_the_same_scores(self, cli, url, vector_model, tmp_path, suffix):
         here, there = tmp_path / f"here.{suffix}", tmp_path / f"there.{suffix}"

@@ -96,7 +96,10 @@ class TestTrain:
         assert figures["a"] == figures["b"] == figures["c"]
         assert (seen[0] == seen[1]).all() and (seen[0] == seen[2]).all()
 
-    @pytest.mark.parametrize("value,kept", [("False", False), ("false", False), ("True", True)])
+    @pytest.mark.parametrize(
+        "value,kept",
+        [("False", False), *(pytest.param(*pair, marks=pytest.mark.slow) for pair in [("false", False), ("True", True)])],
+    )
     def test_values_of_python(self, cli, vector_model, tmp_path, value, kept):
         flags = ["--set=model.num_components=1", "--epochs=1", "--set=training.xla=false"]
         flags += ["--set=training.clipnorm=None", "--set=model.dtype=None"]

@@ -123,6 +123,7 @@ class TestEnd:
             completed = model.complete(np.tile([0, 0, 0, 1], (20, 1)), np.tile([0, 0, 0, 1], (20, 1)), seed=1)
         assert (completed[:, 3] == 1).numpy().all()
 
+    @pytest.mark.slow
     def test_it_learns_and_exports(self, tmp_path):
         model = self.make()
         before = model.log_prob(self.words).numpy().mean()

@@ -37,7 +37,7 @@ class TestWrapped(DistributionContract):
             pytest.param(tfd.LKJ(3, 1.5), marks=pytest.mark.slow),
             pytest.param(tfd.CholeskyLKJ(3, 1.5), marks=pytest.mark.slow),
             tfd.Gamma(2.0, 3.0),
-            tfd.Dirichlet([0.5, 1.0, 2.0]),
+            pytest.param(tfd.Dirichlet([0.5, 1.0, 2.0]), marks=pytest.mark.slow),
             pytest.param(tfd.Multinomial(5.0, probs=[0.2, 0.3, 0.5]), marks=pytest.mark.slow),
             pytest.param(tfd.MultivariateNormalTriL(tf.zeros(2), tf.constant([[1.0, 0], [0.5, 2]])), marks=pytest.mark.slow),
         ],

@@ -7,9 +7,8 @@ from contracts.cases import model_cases
 
 
 class TestSamples:
-    @model_cases(
-        *("maf_levels_act_norm", "pixelcnn_condition", "gaussian_mixture"), slow=("made_real", "iaf", "realnvp_condition")
-    )
+    @pytest.mark.slow
+    @model_cases("maf_levels_act_norm", "pixelcnn_condition", "gaussian_mixture", "made_real", "iaf", "realnvp_condition")
     def test_eager_graph_and_xla(self, case):
         model = case.adapted()
         given = {} if case.condition is None else {"condition": case.condition[:8]}

@@ -80,6 +80,7 @@ class TestServed:
         assert [version["version"] for version in get(f"{rest}/other")["model_version_status"]] == ["1"]
 
     @pytest.mark.skipif(shutil.which("curl") is None, reason="the request is curl's")
+    @pytest.mark.slow
     def test_the_request_of_the_documentation(self, rest, folder):
         """By curl: without a label the newest version answers, `canary` is it, and `stable` the one before."""
         body = json.dumps({"signature_name": "log_prob", "instances": X})

@@ -89,6 +89,15 @@ def cut(artifact):
     file.write_bytes(file.read_bytes()[:-20])
 
 
+def with_texts(artifact):
+    """Variables of the right names and shapes, of an export of before."""
+    description = json.loads(description_file(artifact).read_text())
+    module = tf.Module()
+    module.weights = {f"{i:04d}": tf.Variable(tf.fill(w["shape"], "x")) for i, w in enumerate(description["weights"])}
+    tf.saved_model.save(module, str(artifact))
+    changed(artifact, sha256={})
+
+
 def with_graph_of_another(artifact):
     other = artifact.parents[1] / "other.pb"
     shutil.copy(other, artifact / "saved_model.pb")
@@ -104,7 +113,7 @@ DAMAGED = {
     "class_list": (with_values(**{"class": ["a"]}), "class must be str"),
     "class_layer": (with_values(**{"class": "tfdgm>MaskedDense"}), "MaskedDense, which is not known"),
     "class_abstract": (with_values(**{"class": "tfdgm>DensityModel", "config": {}}), "DensityModel, which is not known"),
-    "class_of_keras": (with_values(**{"class": "odd>NoDensity", "config": {}}), "odd>NoDensity is no density"),
+    "class_of_keras": (with_values(**{"class": "odd>NoDensity", "config": {}}), "no attribute 'distribution'"),
     "class_from_distribution": (with_values(**{"class": "tfdgm>_FromDistribution"}), "damaged, or was written by another tfdgm"),
     "class_other_model": (with_values(**{"class": "tfdgm>GaussianMixture"}), "another tfdgm.*num_layers"),
     "version_number": (with_values(tfdgm=1), "tfdgm must be str. Received: 1"),
@@ -149,6 +158,7 @@ DAMAGED = {
     "pipe_index": (as_pipe("variables/variables.index"), r"variables\.index is no file"),
     "pipe_data": (as_pipe("variables/variables.data-00000-of-00001"), "is no file"),
     "cut_variables": (cut, r"variables\.data-00000-of-00001 is not what was exported"),
+    "texts": (with_texts, "weights must be numbers. Stored: texts"),
     "graph_of_another": (with_graph_of_another, r"saved_model\.pb is not what was exported"),
 }
 

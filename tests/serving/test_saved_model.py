@@ -350,6 +350,7 @@ class TestExport:
         np.testing.assert_array_equal(load(tmp_path).get_weights()[0], second.get_weights()[0])
         assert sorted(p.name for p in tmp_path.iterdir()) == ["1"]
 
+    @pytest.mark.slow
     def test_failed_rename_puts_the_old_version_back(self, tmp_path, monkeypatch):
         case = CASES["made_binary"]
         case.make(seed=1).export(tmp_path / "1")
@@ -366,6 +367,7 @@ class TestExport:
         monkeypatch.undo()
         assert _files(tmp_path) == before
 
+    @pytest.mark.slow
     def test_kill_while_writing_and_between_the_renames(self, tmp_path):
         case = CASES["made_binary"]
         model = case.make(seed=1)

@@ -221,6 +221,8 @@ def run(finished, tmp_path):
     return shutil.copytree(finished[0], tmp_path / "run")
 
 
+@pytest.mark.slow
+@pytest.mark.slow
 class TestRun:
     @pytest.mark.slow
     def test_what_it_leaves(self, finished):
@@ -243,6 +245,8 @@ class TestRun:
             tfdgm.zoo.train(recipe, finished[2], verbose=0, report=lambda line: None)
 
 
+@pytest.mark.slow
+@pytest.mark.slow
 class TestExport:
     @pytest.mark.slow
     def test_the_entry(self, run):

@@ -78,6 +78,7 @@ class TestLoad:
         x = [[0.1, 0.2, 0.3]]
         assert float(tfdgm.load(finished).log_prob(x)[0]) == float(tfdgm.load(str(finished / "1")).log_prob(x)[0])
 
+    @pytest.mark.slow
     def test_in_a_process_that_imported_nothing_else(self, finished):
         code = f"import tfdgm; print(type(tfdgm.load({str(finished)!r})).__name__)"
         assert subprocess.run([sys.executable, "-c", code], check=True, capture_output=True).stdout == b"RealNVP\n"

@@ -98,30 +98,28 @@ def plainly_named(path: pathlib.Path) -> Iterator[pathlib.Path]:
         yield link
 
 
-def check_files(path: pathlib.Path, description: dict) -> list[np.ndarray]:
-    """The weights; an ArtifactError where files are not those that were exported, or weights those described."""
-    weights = [weight["shape"] for weight in description["weights"]]
+def read_weights(path: pathlib.Path, description: dict) -> list[np.ndarray]:
+    """The values of all weights; an ArtifactError where files are not those that were exported, or weights those described."""
     read_graph(path)
+    expected = [weight["shape"] for weight in description["weights"]]
     try:
-        received = digests(path)
-        expected = description.get("sha256", received)  # Older exports have none.
-        if other := sorted(name for name in expected if expected[name] != received.get(name)):
+        there = digests(path)
+        exported = description.get("sha256", there)  # Older exports have none.
+        if other := sorted(name for name in exported if exported[name] != there.get(name)):
             raise OutsideError(f"{other[0]} is not what was exported")
+        names = [f"weights/{i:04d}/.ATTRIBUTES/VARIABLE_VALUE" for i in range(len(expected))]
         with plainly_named(path) as plain:
             reader = tf.train.load_checkpoint(str(plain / "variables" / "variables"))
-            shapes = reader.get_variable_to_shape_map()
-            stored = [shapes.get(_weight_name(i)) for i in range(len(weights))]
-            if stored != weights:
-                expected, received = next(pair for pair in zip(weights, stored, strict=True) if pair[0] != pair[1])
-                raise OutsideError(f"{DESCRIPTION} tells of a weight of shape {expected}. Stored: {received}")
-            return [reader.get_tensor(_weight_name(i)) for i in range(len(weights))]
+            stored = list(map(reader.get_variable_to_shape_map().get, names))
+            if stored != expected:
+                one, other = next(pair for pair in zip(expected, stored, strict=True) if pair[0] != pair[1])
+                raise OutsideError(f"{DESCRIPTION} tells of a weight of shape {one}. Stored: {other}")
+            values = [reader.get_tensor(name) for name in names]
+        if any(np.asarray(value).dtype.kind in "OS" for value in values):
+            raise OutsideError("weights must be numbers. Stored: texts")
+        return values
     except (OutsideError, OSError, tf.errors.OpError, ValueError, RuntimeError, IndexError) as error:
         raise ArtifactError(f"The SavedModel at {path} is damaged: {str(error).splitlines()[0]}") from None
-
-
-def _weight_name(i: int) -> str:
-    """The name of the model's weight i in the SavedModel's variables."""
-    return f"weights/{i:04d}/.ATTRIBUTES/VARIABLE_VALUE"
 
 
 @contextlib.contextmanager

@@ -18,9 +18,9 @@ from tfdgm.serving.artifact import (
     PRECISIONS,
     ArtifactError,
     building,
-    check_files,
     digests,
     read_description,
+    read_weights,
 )
 from tfdgm.serving.signatures import signatures
 from tfdgm.serving.warmup import write_warm_up_requests
@@ -184,12 +184,11 @@ def load(path: str | os.PathLike) -> keras.Model:
     cls = keras.saving.get_registered_object(description["class"])
     if not (isinstance(cls, type) and issubclass(cls, keras.Model)):
         raise ArtifactError(f"{path} holds a {description['class']}, which is not known here: import the module that defines it.")
-    values = check_files(path, description)
+    values = read_weights(path, description)
     with building(path, description):
         model = cls.from_config(description["config"])
-        if not hasattr(model, "distribution"):  # A Keras model of others.
-            raise TypeError(f"{description['class']} is no density")
-    _restore(model, path, description, values)
+        distribution = model.distribution  # Of a Keras model of others, an AttributeError.
+    _restore(model, distribution, path, description, values)
     return model
 
 
@@ -197,12 +196,11 @@ def restore(model: keras.Model, path: str | os.PathLike) -> None:
     """Sets the weights of `model` from the SavedModel at `path`, bit for bit."""
     path = find_saved_model(path)
     description = read_description(path)
-    _restore(model, path, description, check_files(path, description))
+    _restore(model, model.distribution, path, description, read_weights(path, description))
 
 
-def _restore(model, path, description, values):
+def _restore(model, distribution, path, description, values):
     weights, written = model.weights, [(w["shape"], w["dtype"]) for w in description["weights"]]
-    distribution = model.distribution
     scalings = [d.condition_scaling for d in (distribution.density, distribution.source) if d.condition_scaling is not None]
     later = {id(weight) for scaling in scalings for weight in scaling.weights}
     before = [weight for weight in weights if id(weight) not in later]
