@@ -163,7 +163,7 @@ def find_saved_model(path: str | os.PathLike) -> pathlib.Path:
                 _put_back(version)
     if (path / "saved_model.pb").exists():
         return path
-    versions = sorted((int(p.name), p) for p in path.glob("*") if p.name.isdigit()) if path.is_dir() else []
+    versions = sorted((int(p.name), p) for p in path.glob("*") if p.name.isdecimal()) if path.is_dir() else []
     if versions:
         return versions[-1][1]
     what = "is a file" if path.exists() else "does not exist"
