@@ -4,11 +4,13 @@ import os
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
 from tfdgm.cli import main as main_module
 from tfdgm.cli.main import COMMANDS
+from tfdgm.written_aside import written_aside
 
 PYTHON = [sys.executable, "-m", "tfdgm"]
 
@@ -140,6 +142,26 @@ class TestEnds:
         raising(KeyboardInterrupt())
         result = cli("train", "x")
         assert result.code == 130 and "can be resumed" in result.err and "Traceback" not in result.err
+
+    @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+    def test_a_signal_clears_up(self, cli, monkeypatch, tmp_path, number):
+        from tfdgm.cli import train
+
+        def write(arguments):
+            with written_aside(tmp_path / "new" / "file"):
+                os.kill(os.getpid(), number)
+                time.sleep(10)
+
+        monkeypatch.setattr(train, "run", write)
+        before = signal.getsignal(number)
+        signal.signal(number, signal.SIG_DFL)
+        try:
+            result = cli("train", "x")
+            assert signal.getsignal(number) == signal.SIG_DFL
+        finally:
+            signal.signal(number, before)
+        assert result.code == 128 + number and result.err == f"\ntfdgm: ended by {number.name}.\n"
+        assert not list(tmp_path.iterdir())
 
     def test_a_reader_that_goes_away(self):
         process = subprocess.Popen([*PYTHON, "train", "--help"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)

@@ -134,7 +134,7 @@ class TestFurther:
     def test_other_data(self, cli, fails, run, tmp_path, monkeypatch):
         x = np.random.default_rng(1).normal(5, 1, size=(100, 3))
         np.savetxt("newer.csv", x, delimiter=",", header="a,b,c", comments="")
-        result = cli("train", run, "--data=newer.csv", "--learning_rate=1e-30")
+        result = cli("train", "base", "--data=newer.csv", "--learning_rate=1e-30")
         assert result.code == 0 and re.search(r"\n  from +base\n", result.out)
         card = json.loads((tmp_path / "runs" / "gaussianmixture_newer" / "card.json").read_text())
         test = np.concatenate([batch["x"] for batch in tfdgm.data.load("newer.csv").test])

@@ -20,7 +20,7 @@ _HELP = ("--help", "-help", "-h", "help")
 
 
 def main(argv=None):
-    """Runs one command. Returns the exit code: 0, 1 for an error, 2 for wrong usage, 130 for Ctrl-C. SIGTERM: SystemExit(143)."""
+    """Runs one command. Returns the exit code: 0, 1 for an error, 2 for wrong usage, 130 for Ctrl-C, 143 for SIGTERM."""
     argv = sys.argv[1:] if argv is None else list(argv)
     try:
         with _clearing_up(), warnings.catch_warnings():
@@ -34,6 +34,9 @@ def main(argv=None):
         resumes = " The run can be resumed: the same command goes on after the last whole epoch." if argv[0] == "train" else ""
         print(f"\ntfdgm: interrupted.{resumes}", file=sys.stderr)
         return 130
+    except _Ended as ended:
+        print(f"\ntfdgm: ended by {signal.Signals(ended.code - 128).name}.", file=sys.stderr)
+        return ended.code
     except BrokenPipeError:
         # The reader of our output is gone (`tfdgm zoo | head`). Nothing may be written at exit either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -78,13 +81,21 @@ def _spelled(argument, known):
     return f"--no{flag}" if flag != argument and flag in known and known[flag].boolean else argument
 
 
+class _Ended(SystemExit):
+    """By a signal."""
+
+
+def _end(number, _):
+    raise _Ended(128 + number)
+
+
 @contextlib.contextmanager
 def _clearing_up():
-    """Inside, SIGTERM and SIGHUP raise SystemExit, so that what was being written aside is removed."""
+    """Inside, SIGTERM and SIGHUP raise a SystemExit, so that what was being written aside is removed."""
     numbers = [signal.SIGTERM, signal.SIGHUP] if threading.current_thread() is threading.main_thread() else []
     numbers = [number for number in numbers if signal.getsignal(number) == signal.SIG_DFL]
     for number in numbers:
-        signal.signal(number, lambda number, _: sys.exit(128 + number))
+        signal.signal(number, _end)
     try:
         yield
     finally:

@@ -32,6 +32,7 @@ Examples:
   KERAS_BACKEND=jax tfdgm train my/recipe.toml --stop_after 500
 """
 
+import os
 import pathlib
 
 from absl import flags
@@ -173,10 +174,10 @@ def _recipe(arguments, overrides):
         raise UsageError(f"Expected one RECIPE. Received: {' '.join(arguments)}")
     if arguments:
         recipe = Recipe.read(arguments[0])
-        source = overrides.get("data.source", recipe.data["source"])
-        if source in (recipe.data["source"], recipe.source) or "training.start" in overrides or not _is_trained(arguments[0]):
+        if "training.start" in overrides or not _is_trained(arguments[0]) or _has_data(recipe, overrides.get("data.source")):
             return recipe.with_overrides(overrides) if overrides else recipe
-        return recipe.started_from(arguments[0], overrides)
+        start = arguments[0] if arguments[0] in entries.names() else os.path.abspath(expanded(arguments[0]))
+        return recipe.started_from(start, overrides)
     if not {"model.class", "data.source"} <= set(overrides):
         raise UsageError("Expected a RECIPE, or --model and --data. See `tfdgm train --help`.")
     sections = {}
@@ -190,6 +191,11 @@ def _recipe(arguments, overrides):
 
 def _is_trained(recipe):
     return recipe in entries.names() or (expanded(recipe) / "card.json").is_file()
+
+
+def _has_data(recipe, source):
+    known = (None, recipe.data["source"], recipe.source)
+    return source in known or os.path.abspath(os.path.expanduser(source)) in known
 
 
 def _default_output(arguments, recipe):
