@@ -9,6 +9,7 @@ from tfdgm.tasks import density_checks
 
 
 @pytest.mark.usefixtures("eagerly")
+@pytest.mark.filterwarnings("ignore:.* over one dimension can only be a Gaussian")
 class TotalMassContract:
     """The density of a model over 1 and 2 real numbers integrates to 1, untrained, trained and with random weights; a subclass
     gives `cls` and `configs`, by name; those after the first are slow."""

@@ -92,6 +92,7 @@ def close(received, expected):
     np.testing.assert_allclose(received, expected, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 class TestMethods:
     @pytest.mark.parametrize("max_batch", [128, 7])
     @pytest.mark.parametrize("name", ["levels", "real"])
@@ -235,6 +236,7 @@ class TestRefusedHere:
             ("flow", lambda c: c.decode(np.zeros((5, 2)), [0, 0]), r"`z` must end in event_shape=\(3,\)"),
         ],
     )
+    @pytest.mark.slow
     def test_arguments(self, connect, monkeypatch, name, call, message):
         client = connect(name)
         monkeypatch.setattr(client._transport, "predict", lambda *_: pytest.fail("sent"))
@@ -263,6 +265,7 @@ class TestRefusedHere:
             Client(url, **{"model": "m", **options})
 
 
+@pytest.mark.slow
 class TestRefusedThere:
     """The server's own words arrive."""
 
@@ -318,6 +321,7 @@ MALFORMED = {
 }
 
 
+@pytest.mark.slow
 class TestMalformedRequests:
     """Past the client: each gets an error, and the server lives and answers the next."""
 

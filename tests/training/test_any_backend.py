@@ -222,7 +222,6 @@ def run(finished, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 class TestRun:
     @pytest.mark.slow
     def test_what_it_leaves(self, finished):
@@ -245,7 +244,6 @@ class TestRun:
             tfdgm.zoo.train(recipe, finished[2], verbose=0, report=lambda line: None)
 
 
-@pytest.mark.slow
 @pytest.mark.slow
 class TestExport:
     @pytest.mark.slow
