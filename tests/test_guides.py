@@ -72,7 +72,7 @@ class TestGuides:
         for cell in NOTEBOOK["cells"]:
             if cell["cell_type"] == "code":
                 exec(compile("".join(cell["source"]), "demo.ipynb", "exec"), names)
-        assert names["report"].passed and names["gain"].mean() > 0 and names["upright"].mean() > 0.9
+        assert names["report"].passed and names["gain"].mean() > 0 and names["upright"].mean() > 0.8
         np.testing.assert_allclose(names["served"], names["again"].log_prob(names["x"][:3]), rtol=1e-5)
         assert "the flow wins by" in capsys.readouterr().out
 
