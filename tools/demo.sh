@@ -52,7 +52,7 @@ np.save(f"{sys.argv[1]}/upright.npy", x)
 np.save(f"{sys.argv[1]}/upside_down.npy", x[:, ::-1])
 PYTHON
 for name in upright upside_down; do
-    "$tfdgm" score "$out/maf_digits" "$out/$name.npy" --out "$out/$name.csv"
+    "$tfdgm" score "$out/maf_digits" "$out/$name.npy" --out "$out/$name.csv" --overwrite
 done
 "$python" - "$out" <<'PYTHON'
 import sys
