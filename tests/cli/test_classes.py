@@ -63,10 +63,10 @@ def test_new_folders_are_read_as_in_training(cli, fails, run, pets, tmp_path):
     expected = tfdgm.load(run).log_prob(grey[None].astype(int), condition=[0.0, 1.0])
     out = tmp_path / "s.npy"
     for flags in ([], ["--condition=label"], ["--condition=dog"]):
-        result = cli("score", run, tmp_path / "new", "--out", out, *flags)
+        result = cli("score", run, tmp_path / "new", "--out", out, "--overwrite", *flags)
         assert result.code == 0 and result.err.count("1 other file left out: notes.txt") == 1
         np.testing.assert_array_equal(np.load(out), expected)
-    assert cli("score", run, tmp_path / "new" / "dog", "--out", out, "--condition=dog").code == 0
+    assert cli("score", run, tmp_path / "new" / "dog", "--out", out, "--overwrite", "--condition=dog").code == 0
     np.testing.assert_array_equal(np.load(out), expected)
     assert f"{float(expected[0]):.4f}" in cli("evaluate", run, "--data", tmp_path / "new", "--split=train").out
     (tmp_path / "new" / "cow").mkdir()

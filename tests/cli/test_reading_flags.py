@@ -44,7 +44,7 @@ def test_a_run_is_read_as_it_was_trained(cli, table, tmp_path, monkeypatch):
 
     # A table without what was left out, written otherwise.
     (tmp_path / "b.csv.gz").write_bytes(gzip.compress(FRAME.to_csv(index=False).encode("utf-16")))
-    assert cli("score", run, tmp_path / "b.csv.gz", "--out", tmp_path / "scores.csv").code == 0
+    assert cli("score", run, tmp_path / "b.csv.gz", "--out", tmp_path / "scores.csv", "--overwrite").code == 0
     np.testing.assert_allclose(np.loadtxt(tmp_path / "scores.csv", skiprows=1), expected, rtol=1e-5)
 
 
@@ -64,7 +64,7 @@ def test_columns_in_their_order(cli, table, tmp_path):
 def test_a_numbered_row(cli, vector_model, tmp_path, flag):
     (tmp_path / "a.csv").write_text("0,1,2\n1,2,3\n")
     assert "2 scores" in cli("score", vector_model / "model", tmp_path / "a.csv", flag, "--out", tmp_path / "s.csv").out
-    result = cli("score", vector_model / "model", tmp_path / "a.csv", "--out", tmp_path / "s.csv")
+    result = cli("score", vector_model / "model", tmp_path / "a.csv", "--out", tmp_path / "s.csv", "--overwrite")
     assert "1 score:" in result.out and "a.csv: line 1, 0,1,2, is taken for a header" in result.err
 
 

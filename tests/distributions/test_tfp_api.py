@@ -27,7 +27,9 @@ SMALL = {
 @pytest.fixture(scope="module", params=SMALL)
 def model(request):
     model = SMALL[request.param]()
-    x = np.random.default_rng(0).integers(0, 3, (20, *model.event_shape))
+    random = np.random.default_rng(0)
+    shape = (20, *model.event_shape)
+    x = random.normal(size=shape) if model.levels is None else random.integers(0, 3, shape)
     model.adapt(x, None if model.condition_shape is None else np.arange(20.0)[:, None])
     return model
 

@@ -217,7 +217,8 @@ class TestOutput:
         with open(tmp_path / "out" / "index.csv", newline="") as file:
             found = [(line["not_finite"], line["first_not_finite"]) for line in csv.DictReader(file)]
         assert found[-4:] == [("0", ""), ("1", "10"), ("0", ""), ("1", "50")]
-        command = ["score", str(model), str(parts), "--out", str(tmp_path / "out"), "--runner=beam", "--fail_on_nonfinite"]
+        command = ["score", str(model), str(parts), "--out", str(tmp_path / "out"), "--runner=beam"]
+        command += ["--fail_on_nonfinite", "--overwrite"]
         assert main(command) == 1 and f"error: {expected}" in capfd.readouterr().err
 
     def test_old_scores_go(self, model, parts, tmp_path):

@@ -38,6 +38,7 @@ class ScaledSigmoid(Bijector):
 
     def inverse_and_log_det(self, x: tf.Tensor, condition: tf.Tensor | None = None) -> tuple[tf.Tensor, tf.Tensor]:
         self._check_takes(condition)
+        x = tf.convert_to_tensor(x)
         y = self.alpha + (1 - 2 * self.alpha) * x / self.upper.astype(x.dtype.as_numpy_dtype)
         # Outside the range, which forward never reaches, the density is zero; z and gradients stay finite.
         inside = ((y > 0) & (y < 1)) | ~self.carries

@@ -123,7 +123,7 @@ class DensityModel(Display, MaximumLikelihood):
             return of_batch(self.runner("log_prob_of_known", rows, condition, known), batch)
         if num_samples == 1 or self.kind != "estimate":
             return of_batch(self.runner("log_prob", rows, condition), batch)
-        seeds = self.distribution.seeds_of_draws(rows, num_samples)
+        seeds = self.distribution.seeds_of_draws(tf.convert_to_tensor(rows), num_samples)
         draws = [self.runner("log_prob_of_seeds", rows, condition, seeds[:, k]) for k in range(num_samples)]
         return of_batch(tf.reduce_logsumexp(draws, axis=0) - math.log(num_samples), batch)
 
