@@ -72,4 +72,4 @@ def test_new_folders_are_read_as_in_training(cli, fails, run, pets, tmp_path):
     (tmp_path / "new" / "cow").mkdir()
     image.save(tmp_path / "new" / "cow" / "0.png")
     (tmp_path / "new" / "notes.txt").unlink()
-    assert "There is no class 'cow'" in fails("score", run, tmp_path / "new", "--out", out)
+    assert "There is no class 'cow'" in fails("score", run, tmp_path / "new", "--out", out, "--overwrite")
