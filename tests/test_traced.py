@@ -17,9 +17,12 @@ def warned():
     """What TensorFlow logs."""
     records, handler = [], logging.Handler()
     handler.emit = lambda record: records.append(record.getMessage())
-    tf.get_logger().addHandler(handler)
+    logger, level = tf.get_logger(), tf.get_logger().level
+    logger.addHandler(handler)
+    logger.setLevel(logging.WARNING)  # Commands that ran before in this process have left errors alone.
     yield records
-    tf.get_logger().removeHandler(handler)
+    logger.setLevel(level)
+    logger.removeHandler(handler)
 
 
 class TestTraced:

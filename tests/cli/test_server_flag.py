@@ -92,12 +92,12 @@ class TestScore:
         expected = tfdgm.load(named_model).log_prob(table[["a", "b, c"]].to_numpy())
         np.testing.assert_allclose(np.load(tmp_path / "s.npy"), expected, rtol=1e-5, atol=1e-5)
         table.rename(columns={"a": "d"}).to_csv(tmp_path / "x.csv", index=False)
-        assert "'a'" in fails("score", "named", tmp_path / "x.csv", "--out", tmp_path / "s.npy", "--server", url)
+        assert "'a'" in fails("score", "named", tmp_path / "x.csv", "--out", tmp_path / "t.npy", "--server", url)
 
     def test_errors(self, cli, fails, url, vector_model, tmp_path):
         out, rows = ["--out", tmp_path / "s.csv"], vector_model / "rows.csv"
         assert "Servable not found" in fails("score", "nothing", rows, *out, "--server", url)
-        (tmp_path / "x.csv").write_text("0,1\n")
+        (tmp_path / "x.csv").write_text("1,2\n")
         narrow = ["score", "vectors", tmp_path / "x.csv", *out, "--server", url]
         assert "Expected rows of event_shape=(3,). Received: (2,)" in fails(*narrow)
         (tmp_path / "x.csv").unlink()
@@ -164,7 +164,7 @@ def test_connections_are_closed(cli, server, vector_model, tmp_path, monkeypatch
     """And are not left to the collector."""
     closed, close = [], http.client.HTTPConnection.close
     monkeypatch.setattr(http.client.HTTPConnection, "close", lambda self: closed.append(self) or close(self))
-    (tmp_path / "x.csv").write_text("0,1,2\n")
+    (tmp_path / "x.csv").write_text("1,2,3\n")
     for command in (["score", "vectors", tmp_path / "x.csv"], ["sample", "vectors"]):
         assert cli(*command, "--out", tmp_path / "out.npy", "--server", server.rest).code == 0
         assert closed

@@ -170,7 +170,7 @@ class TestImagesAndRestart:
         assert card["published"]["reached"] is False
         assert card["data"]["condition_shape"] == (10,) and card["data"]["levels"] == 17
         image = matplotlib.image.imread(tmp_path / "run" / "samples.png")
-        assert image.shape[0] == image.shape[1] == (10 * 9 + 1) * 9
+        assert image.shape[1] == (10 * 9 + 1) * 9 < image.shape[0]  # Above, the names of the classes.
 
         again = zoo.train(Recipe(recipe).with_overrides({"training.epochs": 1}), tmp_path / "run", restart=True, **QUIET)
         assert again["training"]["epochs"] == zoo.card(str(tmp_path / "run"))["training"]["epochs"] == 1
