@@ -18,6 +18,7 @@ class TestEvaluate:
         assert f"{-test['nll']:.4f} ± {test['standard_error']:.4f} nats\n" in result.out
         assert f"{test['bits_per_dim']:.4f}" in result.out
 
+    @pytest.mark.slow
     def test_data_that_changed_since_the_training(self, cli, tmp_path):
         x = np.random.default_rng(0).normal(size=(100, 2))
         np.save(tmp_path / "x.npy", x)

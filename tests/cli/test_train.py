@@ -131,6 +131,7 @@ class TestFurther:
         assert result.code == 0 and "Going on after epoch 1 of 2." in result.out
         assert json.loads((run / "card.json").read_text())["training"]["epochs"] == 2
 
+    @pytest.mark.slow
     def test_other_data(self, cli, fails, run, tmp_path, monkeypatch):
         x = np.random.default_rng(1).normal(5, 1, size=(100, 3))
         np.savetxt("newer.csv", x, delimiter=",", header="a,b,c", comments="")

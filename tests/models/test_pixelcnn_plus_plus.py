@@ -4,11 +4,22 @@ from contracts.checks import sums_to_1
 from contracts.conditional_model import ConditionalModelContract
 from contracts.image_model import ImageModelContract
 from contracts.integer_model import IntegerModelContract
-from contracts.rows import COLOURS_OF_TWO_ROWS, CONDITION
+from contracts.rows import COLOURS_OF_TWO_ROWS, CONDITION, THREE_LEVELS
 
 from tfdgm.models import PixelCNNPlusPlus
 
 
+class TestUnderCondition(ConditionalModelContract, IntegerModelContract):
+    name = "pixelcnn_plus_plus_of_one_level"
+    cls = PixelCNNPlusPlus
+    config = {
+        **{"event_shape": (2, 2), "levels": 3, "num_components": 2, "condition_shape": (2,)},
+        **{"filters": 4, "num_downsamplings": 0, "dropout": 0.0},
+    }
+    x, condition = THREE_LEVELS, CONDITION
+
+
+@pytest.mark.slow
 class TestColoursUnderCondition(ConditionalModelContract, IntegerModelContract):
     name = "pixelcnn_plus_plus"
     cls = PixelCNNPlusPlus

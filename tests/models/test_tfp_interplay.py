@@ -115,6 +115,7 @@ class TestInsideTFP:
         np.testing.assert_allclose(joint.log_prob([x, y]), expected, rtol=1e-5)
         assert joint.sample(seed=2)[0].shape == (3,)
 
+    @pytest.mark.slow
     def test_transformed_transition_kernel(self):
         flow = tfdgm.models.RealNVP((3,), num_layers=2, hidden_units=(8,), activation="tanh")
         flow.use_xla = False

@@ -268,6 +268,7 @@ class TestGraphs:
         with pytest.raises(ArtifactError, match=message):
             load_graph(artifact)
 
+    @pytest.mark.slow
     def test_no_road_of_ours_writes_what_a_graph_says(self, artifact):
         written = artifact.parents[1] / "written"
 

@@ -90,6 +90,7 @@ def embedding(digits):
     return embedding
 
 
+@pytest.mark.slow
 class TestFisherEmbedding:
     @pytest.mark.slow
     def test_the_projection_about_keeps_distances(self, embedding, digits):

@@ -203,6 +203,7 @@ class TestBrokenModelsFail:
         failed = self.failed(self.report(case.make(seed=2), case.x))
         assert failed == {"log-det x -> z = autodiff", "log-dets add up to 0", "integral, and samples"}
 
+    @pytest.mark.slow
     def test_wrong_inverse(self, monkeypatch):
         case = CASES["realnvp"]
         coupling = tfdgm.bijectors.Coupling
@@ -220,6 +221,7 @@ class TestBrokenModelsFail:
         assert {"mask leaks", "step = call", "generate = call", "total mass"} <= failed
         assert "scores follow the weights" in failed  # In this one object alone: built anew it has its masks.
 
+    @pytest.mark.slow
     def test_scores_that_depend_on_the_batch(self, monkeypatch):
         case = CASES["realnvp"]
         model = case.make(seed=2)
@@ -409,7 +411,10 @@ class TestSavedModels:
         report = tfdgm.verify(tmp_path / "1")
         assert report["SavedModel: log_prob"].passed is False and report["load: log_prob"].passed
 
-    @pytest.mark.parametrize("name", ["serving_default", "log_prob", "sample", "encode", "decode"])
+    @pytest.mark.parametrize(
+        "name",
+        ["log_prob", *(pytest.param(name, marks=pytest.mark.slow) for name in ("serving_default", "sample", "encode", "decode"))],
+    )
     def test_every_signature_is_compared(self, name, tmp_path):
         # All but one are the model's.
         own, other = (randomize(tfdgm.models.RealNVP((2,), num_layers=2, hidden_units=(4,)), seed) for seed in (0, 1))

@@ -89,6 +89,7 @@ class TestMixedPrecision:
         assert half.dtype == tf.float32
         np.testing.assert_allclose(half, full(tf.constant(case.x)), rtol=0.02)
 
+    @pytest.mark.slow
     def test_float16_scales_the_loss_and_a_step_that_overflows_lowers_the_scale(self):
         case = CASES["maf"]
         model = case.make(dtype="mixed_float16")

@@ -163,6 +163,7 @@ class TestStart:
         assert files(run) == before and not (run / "new").exists()
 
 
+@pytest.mark.slow
 class TestGoingOn:
     def test_equals_one_run_of_as_many_epochs(self, short, tmp_path, without_export):
         flow = {**short, "model": {"class": "RealNVP", "num_layers": 1, "hidden_units": [4]}}
