@@ -270,6 +270,15 @@ class TestWeights:
         np.savetxt(path, np.stack([i, 1 + i % 5, i + 0.5], axis=1), delimiter=",", header="a,w,b", comments="")
         return path
 
+    @pytest.mark.parametrize("name", ["rows.csv.gz", "rows.tsv"])
+    def test_of_every_kind_of_table(self, table, name):
+        rows = np.loadtxt(table, delimiter=",", skiprows=1)
+        path = table.with_name(name)
+        np.savetxt(path, rows, delimiter="\t", header="a\tw\tb", comments="")
+        here, there = (data.load_arrays(source, weight="w").parts["test"] for source in (path, table))
+        np.testing.assert_array_equal(here.weight, there.weight)
+        np.testing.assert_array_equal(here.x, there.x)
+
     @pytest.mark.parametrize("condition", [None, "b"])
     def test_a_column_of_a_table(self, table, condition):
         splits = data.load(table, weight="w", condition=condition)

@@ -110,7 +110,9 @@ class TestPictures:
     def test_columns_of_numbers_for_names(self, flow):
         model = M.RealNVP((2,), num_layers=1, hidden_units=(4,))
         model.adapt(pd.DataFrame(X))
-        model.plot_samples(5)
+        picture = model.plot_samples(5)
+        model.column_names = ("0", "1")
+        np.testing.assert_array_equal(np.asarray(picture), np.asarray(model.plot_samples(5)))
 
     def test_is_written_where_asked(self, flow, tmp_path):
         picture = flow.plot_samples(5, data=X, path=tmp_path / "new" / "samples.png")

@@ -98,7 +98,9 @@ class TestWhatIsOurs:
         planted(tmp_path, *names)
         if "recipe.toml" in names:
             (tmp_path / "recipe.toml").write_text(Recipe(short).to_toml())
+        before = files(tmp_path)
         run_folder.check(tmp_path, Recipe(short), False)
+        assert files(tmp_path) == before
 
     @pytest.mark.slow
     def test_what_is_put_into_a_run_stays(self, run, short):

@@ -112,7 +112,7 @@ def _found(source, paths, top, depth=0):
         kinds.setdefault(_kind_of(p), []).append(p)
     if len(kinds) > 1:
         received = " and ".join(f"{len(of)} of {kind} ({of[0]})" for kind, of in sorted(kinds.items()))
-        most = max(kinds.values(), key=len)[0].suffix
+        most = tables.suffix_of(max(kinds.values(), key=len)[0])
         way_out = f" A glob takes some of them: {os.path.join(source, '**', f'*{most}')!r}." if top else ""
         raise DataError(f"{source}: expected files of one kind. Received: {received}.{way_out}")
     parents = [p.absolute().parent.name if top is None else "".join(p.relative_to(top).parts[depth:-1][:1]) for p in paths]

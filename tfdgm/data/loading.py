@@ -181,7 +181,8 @@ def _levels_of(what, integers):
 
 def _with_weight(source, condition, weight):
     """The columns that are read beside x, the weight last."""
-    if any(path.suffix.lower() not in (".csv", ".parquet") for path in files_of(source)) or not files_of(source):
+    paths = files_of(source)
+    if not paths or any(tables.suffix_of(path) not in tables.READERS for path in paths):
         raise DataError(f"A weight is read from a column of a table. Received: weight={weight!r} with {source}.")
     return [*([condition] if isinstance(condition, str) else condition or ()), weight]
 
